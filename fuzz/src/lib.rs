@@ -1,0 +1,1 @@
+//! Fuzz targets and their corpora; the corpora are replayed by plain cargo test.

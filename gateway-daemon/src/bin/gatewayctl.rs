@@ -1,0 +1,2 @@
+//! The gateway tool.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The shipped policy files, each held to its table of expectations.

@@ -1,0 +1,1 @@
+//! Everything that needs root or a kernel: path tests by test_run, lifecycle, topologies, guests.
