@@ -1,0 +1,253 @@
+//! One site's gateway in the lab: its site file, its `gatewayd`, and `gatewayctl` beside it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use wireguard_control::{Backend, Device, InterfaceName, Key};
+
+use super::binaries;
+use super::namespace::Namespace;
+use super::plan::{PublicKeys, Rule, SiteFile, SitePlan};
+use super::process::Process;
+use super::wait::{wait_for, wait_until};
+
+/// Bound on the start and the reload of a gateway.
+pub const START_BOUND: Duration = Duration::from_secs(30);
+/// Bound on one `gatewayctl`.
+pub const CTL_BOUND: Duration = Duration::from_secs(20);
+
+const LOG_LINES: usize = 25;
+const KEY_FILE: &str = "link.key";
+
+/// What a lab may choose about its gateways.
+#[derive(Debug, Clone, Copy)]
+pub struct Choices {
+    /// How the LAN's packets are taken: `auto`, `xdp` or `tc`.
+    pub mode: &'static str,
+    /// Kind of link device: `auto`, `kernel` or `userspace`.
+    pub link_kind: &'static str,
+    /// Flows a gateway has room for.
+    pub flow_capacity: u32,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self { mode: "auto", link_kind: "auto", flow_capacity: 65536 }
+    }
+}
+
+/// A site's gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    plan: &'static SitePlan,
+    instance: String,
+    namespace: Namespace,
+    directory: PathBuf,
+    key: Key,
+    choices: Choices,
+    notices: UnixDatagram,
+    process: Option<Process>,
+}
+
+impl Gateway {
+    /// Prepares a gateway: a key and a place for its files. Nothing runs yet.
+    pub fn prepare(
+        plan: &'static SitePlan,
+        instance: String,
+        namespace: Namespace,
+        directory: PathBuf,
+        choices: Choices,
+    ) -> Result<Self> {
+        super::sweep::make_private(&directory)?;
+        let key = Key::generate_private();
+        let key_file = directory.join(KEY_FILE);
+        fs::write(&key_file, key.to_base64() + "\n")
+            .and_then(|()| fs::set_permissions(&key_file, Permissions::from_mode(0o600)))
+            .with_context(|| format!("write {}", key_file.display()))?;
+        let notices = UnixDatagram::bind(directory.join("notify")).context("bind a socket")?;
+        notices.set_nonblocking(true)?;
+        Ok(Self { plan, instance, namespace, directory, key, choices, notices, process: None })
+    }
+
+    /// Its site.
+    pub fn site(&self) -> &'static SitePlan {
+        self.plan
+    }
+
+    /// Its instance, which is also the name of its link device.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Its site file.
+    pub fn site_file(&self) -> PathBuf {
+        self.directory.join("site.toml")
+    }
+
+    /// The public half of its link's key, as base64.
+    pub fn public_key(&self) -> String {
+        self.key.get_public().to_base64()
+    }
+
+    /// Writes its site file.
+    pub fn write_site_file(&self, public_keys: &PublicKeys, rules: &[Rule]) -> Result<()> {
+        let file = SiteFile {
+            site: self.plan,
+            instance: &self.instance,
+            mode: self.choices.mode,
+            link_kind: self.choices.link_kind,
+            private_key_file: KEY_FILE,
+            public_keys,
+            rules,
+            flow_capacity: self.choices.flow_capacity,
+        };
+        fs::write(self.site_file(), file.text())
+            .with_context(|| format!("write {}", self.site_file().display()))
+    }
+
+    /// Starts `gatewayd` and waits until it says that it is ready.
+    pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        self.wait_ready()
+    }
+
+    /// Starts `gatewayd`, without waiting.
+    pub fn launch(&mut self) -> Result<()> {
+        self.drain_notices();
+        let mut command = self.daemon(&self.site_file())?;
+        command.env("NOTIFY_SOCKET", self.directory.join("notify"));
+        let title = format!("gatewayd of {}", self.plan.name);
+        self.process = Some(self.namespace.spawn(&title, &mut command, &self.log_file())?);
+        Ok(())
+    }
+
+    /// Waits until a launched `gatewayd` says that it is ready.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let what = format!("gatewayd of {} to say READY=1", self.plan.name);
+        wait_until(what, START_BOUND, || Ok(self.readiness()?.then_some(())))
+            .with_context(|| format!("its log ends:\n{}", self.log_tail()))
+    }
+
+    /// Whether a launched or reloading `gatewayd` has said READY=1 since; fails once it has ended.
+    pub fn readiness(&mut self) -> Result<bool> {
+        if self.notice("READY=1")? {
+            return Ok(true);
+        }
+        if let Some(status) = self.running()?.ended()? {
+            bail!("gatewayd of {} ended: {status}", self.plan.name);
+        }
+        Ok(false)
+    }
+
+    /// Sends SIGHUP and waits until the new site file is in force.
+    pub fn reload(&mut self) -> Result<()> {
+        self.drain_notices();
+        self.running()?.signal(Signal::SIGHUP)?;
+        self.wait_ready()
+    }
+
+    /// Ends `gatewayd` with SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running()?.kill()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// Lets `gatewayd` live on after this process.
+    pub fn let_go(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.let_go();
+        }
+    }
+
+    /// Runs a second `gatewayd` on another site file to its end.
+    pub fn try_site_file(&self, site_file: &Path, bound: Duration) -> Result<Output> {
+        self.namespace.output(&mut self.daemon(site_file)?, bound)
+    }
+
+    /// Runs `gatewayctl` for this instance and gives what it answers as JSON.
+    pub fn ctl(&self, words: &str) -> Result<Value> {
+        let output = self.ctl_output(&format!("-o json {words}"))?;
+        ensure!(
+            output.status.success(),
+            "gatewayctl {words} at {}: {}: {}",
+            self.plan.name,
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("gatewayctl {words} does not answer with JSON"))
+    }
+
+    /// Runs `gatewayctl` for this instance.
+    pub fn ctl_output(&self, words: &str) -> Result<Output> {
+        let mut command = Command::new(binaries::locate("gatewayctl")?);
+        command.args(["--instance", &self.instance]).args(words.split_whitespace());
+        self.namespace.output(&mut command, CTL_BOUND)
+    }
+
+    /// Waits until a handshake has been made with every peer of its link.
+    pub fn wait_for_handshakes(&self, bound: Duration) -> Result<()> {
+        let name: InterfaceName = self.instance.parse().context("name of the link device")?;
+        wait_for(format!("the links of {}", self.plan.name), bound, || {
+            let socket = Path::new("/run/wireguard").join(format!("{}.sock", self.instance));
+            let backend = if socket.exists() { Backend::Userspace } else { Backend::Kernel };
+            let device = self.namespace.run(|| Device::get(&name, backend))??;
+            let unmet = device.peers.iter().filter(|it| it.stats.last_handshake_time.is_none());
+            Ok(!device.peers.is_empty() && unmet.count() == 0)
+        })
+        .with_context(|| format!("its log ends:\n{}", self.log_tail()))
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.log_file()).unwrap_or_default();
+        super::process::tail(&log, LOG_LINES)
+    }
+
+    fn daemon(&self, site_file: &Path) -> Result<Command> {
+        let mut command = Command::new(binaries::locate("gatewayd")?);
+        command.arg("--config").arg(site_file);
+        Ok(command)
+    }
+
+    fn running(&mut self) -> Result<&mut Process> {
+        let site = self.plan.name;
+        self.process.as_mut().with_context(|| format!("gatewayd of {site} is not running"))
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.join("gatewayd.log")
+    }
+
+    fn drain_notices(&self) {
+        while self.receive().is_some() {}
+    }
+
+    fn notice(&self, wanted: &str) -> Result<bool> {
+        while let Some(notice) = self.receive() {
+            if notice.lines().any(|line| line == wanted) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn receive(&self) -> Option<String> {
+        let mut datagram = [0; 4096];
+        let length = self.notices.recv(&mut datagram).ok()?;
+        Some(String::from_utf8_lossy(&datagram[..length]).into_owned())
+    }
+}
