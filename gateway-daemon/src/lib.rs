@@ -1,1 +1,4 @@
 //! gatewayd and gatewayctl.
+
+pub mod link;
+pub mod netlink;
