@@ -1,0 +1,245 @@
+//! The packet path in ordinary memory: tables, frames and an executor for tests and tools. What the
+//! kernel half does with maps and helpers, done with a `BTreeMap` and a byte slice.
+
+use alloc::{collections::BTreeMap, rc::Rc, vec::Vec};
+use core::cell::{Cell, RefCell};
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::{
+    TransitAddress, desired,
+    frame::{Frame, HEADERS},
+    map::{
+        Allow, AllowKey, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping, Presence, Route,
+        Service, Settings,
+    },
+    tables::{Carried, FlowSlot, Insertion, Tables},
+    verdict::{Forward, PortEdit, Rewrite, TransportChecksum, Verdict},
+    wire::{IcmpEcho, Ipv4Header, Tcp, Udp},
+};
+
+/// A frame in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl Frame for Bytes<'_> {
+    fn length(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    fn load<T: FromBytes + Copy>(&self, offset: u32) -> Option<T> {
+        if offset >= HEADERS {
+            return None;
+        }
+        let rest = self.0.get(offset as usize..)?;
+        T::read_from_prefix(rest).ok().map(|(value, _)| value)
+    }
+}
+
+/// The maps in memory.
+#[derive(Debug, Default)]
+pub struct MemoryTables {
+    /// What configuration determines. `settings.generation` must not be 0 for the path to work.
+    pub desired: desired::Tables,
+    /// Most flows, and most reserved ports.
+    pub capacity: usize,
+    flows: RefCell<BTreeMap<[u8; 16], Rc<Cell<Flow>>>>,
+    nats: RefCell<BTreeMap<[u8; 16], FlowKey>>,
+    counts: RefCell<BTreeMap<u32, u64>>,
+}
+
+impl MemoryTables {
+    /// Tables with this content under generation 1, without flows, for at most `capacity` of them.
+    pub fn new(mut desired: desired::Tables, capacity: usize) -> Self {
+        desired.settings.generation = 1;
+        Self { desired, capacity, ..Self::default() }
+    }
+
+    /// Replaces the content under the next generation; flows stay.
+    pub fn replace(&mut self, mut desired: desired::Tables) {
+        desired.settings.generation = self.desired.settings.generation + 1;
+        self.desired = desired;
+    }
+
+    /// All flows, ordered by the bytes of their keys.
+    pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
+        let flows = self.flows.borrow();
+        flows.iter().map(|(key, flow)| (zerocopy::transmute!(*key), flow.get())).collect()
+    }
+
+    /// All reserved ports, ordered by the bytes of their keys.
+    pub fn nats(&self) -> Vec<(NatKey, FlowKey)> {
+        let nats = self.nats.borrow();
+        nats.iter().map(|(key, flow)| (zerocopy::transmute!(*key), *flow)).collect()
+    }
+
+    /// How often something was counted.
+    pub fn counted(&self, counter: Counter) -> u64 {
+        self.counts.borrow().get(&counter.index()).copied().unwrap_or(0)
+    }
+}
+
+impl Tables for MemoryTables {
+    type Slot = MemorySlot;
+
+    fn settings(&self) -> Option<&Settings> {
+        (self.desired.settings.generation != 0).then_some(&self.desired.settings)
+    }
+
+    fn presence(&self, offset: u32) -> Option<Presence> {
+        Some(self.desired.presences.get(&offset).copied().unwrap_or_default())
+    }
+
+    fn route(&self, granule: u32) -> Option<Route> {
+        Some(self.desired.routes.get(&granule).copied().unwrap_or_default())
+    }
+
+    fn service(&self, address: TransitAddress) -> Option<Service> {
+        self.desired.services.get(&address).copied()
+    }
+
+    fn port(&self, key: &PortKey) -> Option<PortMapping> {
+        let covering = self.desired.ports.iter().filter(|(candidate, _)| candidate.covers(key));
+        covering.max_by_key(|(candidate, _)| candidate.bits()).map(|(_, mapping)| *mapping)
+    }
+
+    fn allow(&self, key: &AllowKey) -> Option<Allow> {
+        let covering = self.desired.allows.iter().filter(|(candidate, _)| candidate.covers(key));
+        covering.max_by_key(|(candidate, _)| candidate.bits()).map(|(_, allow)| *allow)
+    }
+
+    fn flow(&self, key: &FlowKey) -> Option<MemorySlot> {
+        let key: [u8; 16] = zerocopy::transmute!(*key);
+        self.flows.borrow().get(&key).map(|flow| MemorySlot(Rc::clone(flow)))
+    }
+
+    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Insertion {
+        let key: [u8; 16] = zerocopy::transmute!(*key);
+        insert(&mut self.flows.borrow_mut(), self.capacity, key, || Rc::new(Cell::new(*flow)))
+    }
+
+    fn remove_flow(&self, key: &FlowKey) {
+        let key: [u8; 16] = zerocopy::transmute!(*key);
+        self.flows.borrow_mut().remove(&key);
+    }
+
+    fn nat(&self, key: &NatKey) -> Option<FlowKey> {
+        let key: [u8; 16] = zerocopy::transmute!(*key);
+        self.nats.borrow().get(&key).copied()
+    }
+
+    fn insert_nat(&self, key: &NatKey, flow: &FlowKey) -> Insertion {
+        let key: [u8; 16] = zerocopy::transmute!(*key);
+        insert(&mut self.nats.borrow_mut(), self.capacity, key, || *flow)
+    }
+
+    fn remove_nat(&self, key: &NatKey) {
+        let key: [u8; 16] = zerocopy::transmute!(*key);
+        self.nats.borrow_mut().remove(&key);
+    }
+
+    fn count(&self, counter: Counter) {
+        *self.counts.borrow_mut().entry(counter.index()).or_default() += 1;
+    }
+}
+
+fn insert<V>(
+    map: &mut BTreeMap<[u8; 16], V>,
+    capacity: usize,
+    key: [u8; 16],
+    value: impl FnOnce() -> V,
+) -> Insertion {
+    if map.contains_key(&key) {
+        Insertion::Exists
+    } else if map.len() >= capacity {
+        Insertion::Full
+    } else {
+        map.insert(key, value());
+        Insertion::Inserted
+    }
+}
+
+/// A flow's place in [`MemoryTables`].
+#[derive(Clone, Debug)]
+pub struct MemorySlot(Rc<Cell<Flow>>);
+
+impl FlowSlot for MemorySlot {
+    fn read(&self) -> Flow {
+        self.0.get()
+    }
+
+    fn carried(&self, packet: Carried) {
+        let mut flow = self.0.get();
+        let direction = packet.direction as usize;
+        flow.seen = packet.seen;
+        flow.set_state(packet.state);
+        flow.packets[direction] = flow.packets[direction].wrapping_add(packet.packets);
+        flow.bytes[direction] = flow.bytes[direction].wrapping_add(u64::from(packet.bytes));
+        self.0.set(flow);
+    }
+
+    fn judged(&self, generation: u32) {
+        let mut flow = self.0.get();
+        flow.generation = generation;
+        self.0.set(flow);
+    }
+}
+
+/// Carries a verdict out on a frame in memory, as the kernel half does on a packet. The frame of a
+/// verdict made for other bytes may come out wrong but never panics.
+pub fn execute(frame: &mut [u8], verdict: &Verdict) {
+    match verdict {
+        Verdict::Pass | Verdict::Refuse(_) => {}
+        Verdict::Answer(reply) => write(frame, 0, reply.as_bytes()),
+        Verdict::Forward(Forward { rewrite, .. }) => edit(frame, rewrite),
+    }
+}
+
+fn edit(frame: &mut [u8], rewrite: &Rewrite) {
+    let transport = rewrite.ip + Ipv4Header::LENGTH;
+    write(frame, rewrite.ip + Ipv4Header::TTL_OFFSET, rewrite.header.as_bytes());
+    match rewrite.ports {
+        PortEdit::Keep => {}
+        PortEdit::Ports { source, destination } => {
+            write(frame, transport, source.as_bytes());
+            write(frame, transport + 2, destination.as_bytes());
+        }
+        PortEdit::Identifier(identifier) => {
+            write(frame, transport + IcmpEcho::IDENTIFIER_OFFSET, identifier.as_bytes());
+        }
+    }
+    if let Some(edit) = rewrite.segment_size {
+        write(frame, edit.offset, edit.size.as_bytes());
+    }
+    let checksum = match rewrite.transport {
+        TransportChecksum::None => return,
+        TransportChecksum::Tcp => transport + Tcp::CHECKSUM_OFFSET,
+        TransportChecksum::Udp => transport + Udp::CHECKSUM_OFFSET,
+        TransportChecksum::Icmp => transport + IcmpEcho::CHECKSUM_OFFSET,
+    };
+    let Some(old) = Bytes(frame).load::<[u8; 2]>(checksum) else { return };
+    let udp = rewrite.transport == TransportChecksum::Udp;
+    if udp && old == [0; 2] {
+        return;
+    }
+    let mut new = old;
+    if rewrite.transport != TransportChecksum::Icmp && !rewrite.pseudo.is_none() {
+        new = not_zero(udp, rewrite.pseudo.apply(new));
+    }
+    if !rewrite.own.is_none() {
+        new = not_zero(udp, rewrite.own.apply(new));
+    }
+    write(frame, checksum, &new);
+}
+
+/// A UDP checksum that comes out as zero is sent as its other representation (RFC 768).
+fn not_zero(udp: bool, checksum: [u8; 2]) -> [u8; 2] {
+    if udp && checksum == [0; 2] { [0xff; 2] } else { checksum }
+}
+
+fn write(frame: &mut [u8], offset: u32, bytes: &[u8]) {
+    let at = offset as usize;
+    if let Some(place) = frame.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
+}

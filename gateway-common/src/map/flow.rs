@@ -1,0 +1,179 @@
+//! The flow table: one entry a flow, both directions, at every gateway that translates it.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::map;
+use crate::{
+    address::{LocalAddress, Port, Protocol, TransitAddress},
+    time::Ticks,
+};
+
+map! {
+    /// A flow's transit identity to how it is translated here.
+    Flows = "flows4": Hash, FlowKey => Flow, 1 << 16
+}
+
+/// What a flow is called between gateways. Both gateways, and both directions at each of them,
+/// derive the same key from a packet.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Stands for the client.
+    pub client: TransitAddress,
+    /// Stands for the service.
+    pub service: TransitAddress,
+    /// The client's port, or the identifier of ICMP echo.
+    pub client_port: Port,
+    /// The service's port; none for ICMP echo.
+    pub service_port: Port,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Zero.
+    pub padding: [u8; 3],
+}
+
+/// How a flow is translated here, and how it is doing.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Flow {
+    /// What the client is called on this site's LAN: itself, or the client presence.
+    pub client: LocalAddress,
+    /// What the service is called on this site's LAN: its presence, or the back end.
+    pub service: LocalAddress,
+    /// The client's port on this site's LAN.
+    pub client_port: Port,
+    /// The service's port on this site's LAN.
+    pub service_port: Port,
+    /// The settings' generation that last judged it.
+    pub generation: u32,
+    /// When it last carried a packet.
+    pub seen: Ticks,
+    state: u8,
+    padding: [u8; 3],
+    /// Packets, by [`Direction`]. Counts may be lost when two CPUs carry one direction at once.
+    pub packets: [u32; 2],
+    /// Octets from the IP header on, by [`Direction`].
+    pub bytes: [u64; 2],
+}
+
+/// Layout of the two structs above, for `abi.txt`.
+#[cfg(test)]
+pub(super) const LAYOUT: &str = "flow: client4 service4 client_port2 service_port2 generation4 seen4 state1 pad3 packets4x2 bytes8x2\n";
+
+impl Flow {
+    /// A flow that has carried nothing yet.
+    #[inline(always)]
+    pub const fn opening(
+        client: LocalAddress,
+        client_port: Port,
+        service: LocalAddress,
+        service_port: Port,
+        generation: u32,
+        seen: Ticks,
+        state: FlowState,
+    ) -> Self {
+        Self {
+            client,
+            service,
+            client_port,
+            service_port,
+            generation,
+            seen,
+            state: state as u8,
+            padding: [0; 3],
+            packets: [0; 2],
+            bytes: [0; 2],
+        }
+    }
+
+    /// How far it has come.
+    #[inline(always)]
+    pub const fn state(&self) -> FlowState {
+        FlowState::from_number(self.state)
+    }
+
+    /// Sets how far it has come.
+    #[inline(always)]
+    pub const fn set_state(&mut self, state: FlowState) {
+        self.state = state as u8;
+    }
+}
+
+/// Which way a packet of a flow goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Direction {
+    /// From the client to the service.
+    Forward = 0,
+    /// From the service to the client.
+    Reverse = 1,
+}
+
+/// How far a flow has come; each state has a time-out of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FlowState {
+    /// TCP: the client's SYN, unanswered.
+    #[default]
+    Opening = 0,
+    /// TCP: both sides spoke.
+    Open = 1,
+    /// TCP: the client has finished sending.
+    ClientClosed = 2,
+    /// TCP: the service has finished sending.
+    ServiceClosed = 3,
+    /// TCP: both have finished, or one reset.
+    Closed = 4,
+    /// Not TCP: only the client spoke.
+    Asked = 5,
+    /// Not TCP: both sides spoke.
+    Answered = 6,
+}
+
+impl FlowState {
+    /// Number of states.
+    pub const COUNT: usize = 7;
+
+    /// All of them, by number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Opening,
+        Self::Open,
+        Self::ClientClosed,
+        Self::ServiceClosed,
+        Self::Closed,
+        Self::Asked,
+        Self::Answered,
+    ];
+
+    /// The state with this number; numbers out of range, which nothing writes, are the one that
+    /// times out first.
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Opening,
+            1 => Self::Open,
+            2 => Self::ClientClosed,
+            3 => Self::ServiceClosed,
+            5 => Self::Asked,
+            6 => Self::Answered,
+            _ => Self::Closed,
+        }
+    }
+
+    /// The stable short name that operators see.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Open => "open",
+            Self::ClientClosed => "client-closed",
+            Self::ServiceClosed => "service-closed",
+            Self::Closed => "closed",
+            Self::Asked => "asked",
+            Self::Answered => "answered",
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The maps, each declared once: name, kind, key, value, capacity. The kernel half's statics and the
+//! user half's typed tables both take them from here, so they cannot disagree.
+//!
+//! Layouts have no implicit padding, no enums, no options (zerocopy proves it). Any change of a
+//! layout, a name, a kind or a capacity needs a new [`ABI`] number; a test compares with `abi.txt`.
+
+mod allow;
+mod counter;
+mod flow;
+mod name;
+mod nat;
+mod port;
+mod presence;
+mod route;
+mod service;
+mod settings;
+
+pub use allow::{Allow, AllowKey, Allows};
+pub use counter::{Counter, Counters, Outcome};
+pub use flow::{Direction, Flow, FlowKey, FlowState, Flows};
+pub use name::{Name, NameKey, NameKind, Names};
+pub use nat::{NatKey, Nats};
+pub use port::{PortKey, PortMapping, Ports};
+pub use presence::{Presence, PresenceKind, Presences};
+pub use route::{Route, Routes, SiteNumber};
+pub use service::{Service, ServiceKind, Services};
+pub use settings::{Current, Network, Settings, SettingsSlots, Timeouts};
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Number of the map layouts below. Pins live in a directory named by it.
+pub const ABI: u32 = 1;
+
+/// What a map's keys and values are made of: plain bytes, any of which is valid.
+pub trait Plain: Copy + FromBytes + IntoBytes + Immutable + KnownLayout + 'static {}
+
+impl<T: Copy + FromBytes + IntoBytes + Immutable + KnownLayout + 'static> Plain for T {}
+
+/// The kernel's map types in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `BPF_MAP_TYPE_ARRAY`, zero-filled, indexed from 0.
+    Array,
+    /// `BPF_MAP_TYPE_HASH`, preallocated.
+    Hash,
+    /// `BPF_MAP_TYPE_LPM_TRIE`: keys begin with a prefix length, the longest match wins.
+    LpmTrie,
+    /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
+    PerCpuArray,
+}
+
+/// A map that both halves know.
+pub trait Map {
+    /// Its name in the object, in the kernel and in bpffs.
+    const NAME: &'static str;
+    /// Its type.
+    const KIND: Kind;
+    /// Most entries it holds; for [`Flows`] and [`Nats`] the default, chosen anew at load.
+    const CAPACITY: u32;
+    /// What it is looked up by.
+    type Key: Plain;
+    /// What it holds.
+    type Value: Plain;
+}
+
+macro_rules! map {
+    ($(#[$doc:meta])* $name:ident = $kernel_name:literal: $kind:ident, $key:ty => $value:ty, $capacity:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+
+        impl $crate::map::Map for $name {
+            const NAME: &'static str = $kernel_name;
+            const KIND: $crate::map::Kind = $crate::map::Kind::$kind;
+            const CAPACITY: u32 = $capacity;
+            type Key = $key;
+            type Value = $value;
+        }
+    };
+}
+pub(crate) use map;
+
+/// Calls a macro with the list of all maps, so that nothing has to repeat it.
+#[macro_export]
+macro_rules! for_each_map {
+    ($callback:ident) => {
+        $callback! {
+            Allows, Counters, Current, Flows, Names, Nats, Ports, Presences, Routes, Services,
+            SettingsSlots
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One line a map; `abi.txt` holds these lines under the ABI's number.
+    fn layouts() -> String {
+        let mut text = format!("abi {ABI}\n");
+        macro_rules! describe {
+            ($($map:ident),+) => {
+                $(text.push_str(&format!(
+                    "{} {:?} key {} value {} capacity {}\n",
+                    $map::NAME, $map::KIND,
+                    size_of::<<$map as Map>::Key>(), size_of::<<$map as Map>::Value>(),
+                    $map::CAPACITY,
+                ));)+
+            };
+        }
+        for_each_map!(describe);
+        text.push_str(settings::LAYOUT);
+        text.push_str(flow::LAYOUT);
+        text
+    }
+
+    #[test]
+    fn layouts_are_the_committed_ones() {
+        let committed = include_str!("../../abi.txt");
+        assert_eq!(
+            layouts(),
+            committed,
+            "a map's layout changed: raise map::ABI and commit the new abi.txt"
+        );
+    }
+}

@@ -1,0 +1,30 @@
+//! Back ends' replies to the shared client presence, traced to their flow.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{FlowKey, map};
+use crate::address::{LocalAddress, Port, Protocol};
+
+map! {
+    /// What a back end's reply looks like, to the flow it belongs to. Each entry also reserves the
+    /// port it names. An entry whose flow is gone is free to be taken over.
+    Nats = "nats4": Hash, NatKey => FlowKey, 1 << 16
+}
+
+/// A back end's reply as it arrives from the LAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct NatKey {
+    /// Its source.
+    pub backend: LocalAddress,
+    /// Its destination, a client presence.
+    pub clients: LocalAddress,
+    /// Its source port; none for ICMP echo.
+    pub backend_port: Port,
+    /// Its destination port, or the identifier of ICMP echo: the port chosen for the flow.
+    pub client_port: Port,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Zero.
+    pub padding: [u8; 3],
+}

@@ -1,0 +1,118 @@
+//! How far a flow has come, and whether it is still alive.
+
+use super::{Arrival, Packet, Transport};
+use crate::{
+    map::{Direction, Flow, FlowState, Settings},
+    tables::Carried,
+    wire::TcpFlags,
+};
+
+/// Whether `flow` has not timed out.
+#[inline(always)]
+pub(super) fn is_alive(flow: &Flow, settings: &Settings, arrival: Arrival) -> bool {
+    arrival.now.since(flow.seen) <= settings.timeouts.of(flow.state())
+}
+
+/// The state of a flow that `packet` opens.
+#[inline(always)]
+pub(super) const fn first_state(packet: &Packet) -> FlowState {
+    match packet.transport {
+        Transport::Tcp { .. } => FlowState::Opening,
+        Transport::Udp | Transport::EchoRequest | Transport::EchoReply | Transport::Other => {
+            FlowState::Asked
+        }
+    }
+}
+
+/// What `packet` changes in its flow, which was in `state`.
+#[inline(always)]
+pub(super) fn carried(
+    packet: &Packet,
+    state: FlowState,
+    direction: Direction,
+    arrival: Arrival,
+) -> Carried {
+    Carried {
+        direction,
+        packets: arrival.packets,
+        bytes: packet.header.total(),
+        seen: arrival.now,
+        state: next_state(state, packet.transport, direction),
+    }
+}
+
+/// The state after a packet.
+#[inline(always)]
+const fn next_state(state: FlowState, transport: Transport, direction: Direction) -> FlowState {
+    match transport {
+        Transport::Tcp { flags, .. } => next_tcp_state(state, flags, direction),
+        Transport::Udp | Transport::EchoRequest | Transport::EchoReply | Transport::Other => {
+            match direction {
+                Direction::Forward => state,
+                Direction::Reverse => FlowState::Answered,
+            }
+        }
+    }
+}
+
+/// A client that reuses its port (RFC 9293 section 3.6.1, RFC 6191) opens the flow anew; a SYN in an
+/// open connection changes nothing, the service answers it as it likes (RFC 5961 section 4).
+#[inline(always)]
+const fn next_tcp_state(state: FlowState, flags: TcpFlags, direction: Direction) -> FlowState {
+    use Direction::{Forward, Reverse};
+    use FlowState::{Answered, Asked, ClientClosed, Closed, Open, Opening, ServiceClosed};
+    if flags.has(TcpFlags::RST) {
+        return Closed;
+    }
+    match (state, direction) {
+        (Opening, Reverse) if flags.has(TcpFlags::SYN | TcpFlags::ACK) => Open,
+        (Closed | ClientClosed | ServiceClosed, Forward) if flags.opens() => Opening,
+        (Open, Forward) if flags.has(TcpFlags::FIN) => ClientClosed,
+        (Open, Reverse) if flags.has(TcpFlags::FIN) => ServiceClosed,
+        (ServiceClosed, Forward) if flags.has(TcpFlags::FIN) => Closed,
+        (ClientClosed, Reverse) if flags.has(TcpFlags::FIN) => Closed,
+        (
+            Opening | Open | ClientClosed | ServiceClosed | Closed | Asked | Answered,
+            Forward | Reverse,
+        ) => state,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYN: u8 = TcpFlags::SYN;
+    const ACK: u8 = TcpFlags::ACK;
+    const FIN: u8 = TcpFlags::FIN;
+    const RST: u8 = TcpFlags::RST;
+
+    fn run(packets: &[(Direction, u8)]) -> FlowState {
+        packets.iter().fold(FlowState::Opening, |state, (direction, flags)| {
+            next_tcp_state(state, TcpFlags(*flags), *direction)
+        })
+    }
+
+    #[test]
+    fn tcp_connections_go_through_their_states() {
+        use Direction::{Forward as F, Reverse as R};
+        let cases: &[(&[(Direction, u8)], FlowState)] = &[
+            (&[(F, SYN)], FlowState::Opening),
+            (&[(F, SYN), (R, ACK)], FlowState::Opening),
+            (&[(F, SYN), (R, SYN | ACK)], FlowState::Open),
+            (&[(F, SYN), (R, SYN | ACK), (F, ACK)], FlowState::Open),
+            (&[(F, SYN), (R, RST | ACK)], FlowState::Closed),
+            (&[(R, SYN | ACK), (F, SYN)], FlowState::Open),
+            (&[(R, SYN | ACK), (F, FIN | ACK)], FlowState::ClientClosed),
+            (&[(R, SYN | ACK), (F, FIN | ACK), (R, ACK)], FlowState::ClientClosed),
+            (&[(R, SYN | ACK), (F, FIN | ACK), (R, FIN | ACK)], FlowState::Closed),
+            (&[(R, SYN | ACK), (R, FIN | ACK), (F, FIN | ACK)], FlowState::Closed),
+            (&[(R, SYN | ACK), (F, RST)], FlowState::Closed),
+            (&[(R, SYN | ACK), (F, RST), (F, SYN)], FlowState::Opening),
+            (&[(R, SYN | ACK), (R, FIN | ACK), (F, FIN | ACK), (F, ACK)], FlowState::Closed),
+        ];
+        for (packets, expected) in cases {
+            assert_eq!(run(packets), *expected, "{packets:?}");
+        }
+    }
+}

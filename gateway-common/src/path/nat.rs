@@ -1,0 +1,132 @@
+//! Which port of the client presence a flow gets at the service's site.
+//!
+//! The choice is a function of the flow's transit identity, with probing on collision, so that another
+//! gateway of the same site would choose the same. A port is taken per back end and back-end port: as
+//! many flows as there are ports can go to each back end.
+
+use crate::{
+    LocalAddress, Port, Protocol, Reason,
+    map::{FlowKey, NatKey},
+    tables::{Insertion, Tables},
+};
+
+/// First port handed out: those below are never a client's.
+const FIRST: u32 = 1024;
+const PORTS: u32 = 65_536 - FIRST;
+/// How many ports are tried. At half of all ports in use towards one back end, one flow in 65,536 is
+/// refused; below a quarter, one in four thousand million.
+const PROBES: u32 = 16;
+
+/// A reserved port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reserved {
+    pub(super) port: Port,
+    /// The entry to give back if the flow cannot be opened after all; `None` when it was there before.
+    pub(super) fresh: Option<NatKey>,
+}
+
+/// Reserves a port of `clients` towards `backend` for the flow `key`.
+#[inline(always)]
+pub(super) fn reserve<T: Tables>(
+    tables: &T,
+    key: &FlowKey,
+    clients: LocalAddress,
+    backend: LocalAddress,
+    backend_port: Port,
+) -> Result<Reserved, Reason> {
+    let hash = hash(key);
+    for probe in 0..PROBES {
+        let client_port = candidate(key.protocol, hash, probe);
+        let nat = NatKey {
+            backend,
+            clients,
+            backend_port,
+            client_port,
+            protocol: key.protocol,
+            padding: [0; 3],
+        };
+        match tables.nat(&nat) {
+            Some(owner) if owner == *key => {
+                return Ok(Reserved { port: client_port, fresh: None });
+            }
+            Some(_) => {}
+            None => match tables.insert_nat(&nat, key) {
+                Insertion::Inserted => {
+                    return Ok(Reserved { port: client_port, fresh: Some(nat) });
+                }
+                Insertion::Exists => {}
+                Insertion::Full => return Err(Reason::FlowTableFull),
+            },
+        }
+        if !has_ports(key.protocol) {
+            return Err(Reason::PortsExhausted);
+        }
+    }
+    Err(Reason::PortsExhausted)
+}
+
+/// Whether flows of a protocol can be told apart by a port or an identifier.
+#[inline(always)]
+const fn has_ports(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP)
+}
+
+#[inline(always)]
+const fn candidate(protocol: Protocol, hash: u32, probe: u32) -> Port {
+    if !has_ports(protocol) {
+        return Port::NONE;
+    }
+    // 25,667 shares no factor with the number of ports, so that all probes differ.
+    let offset = (hash % PORTS + probe * 25_667) % PORTS;
+    Port::new((FIRST + offset) as u16)
+}
+
+/// A well-mixed number from a flow's identity: each word multiplied in, then the finaliser of
+/// MurmurHash3, whose every input bit reaches every output bit.
+#[inline(always)]
+const fn hash(key: &FlowKey) -> u32 {
+    let ports = ((key.client_port.number() as u32) << 16) | key.service_port.number() as u32;
+    let mut hash = key.client.0.number();
+    hash = hash.rotate_left(13).wrapping_mul(5) ^ key.service.0.number().wrapping_mul(0xcc9e_2d51);
+    hash = hash.rotate_left(13).wrapping_mul(5) ^ ports.wrapping_mul(0x1b87_3593);
+    hash ^= key.protocol.0 as u32;
+    hash ^= hash >> 16;
+    hash = hash.wrapping_mul(0x85eb_ca6b);
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(0xc2b2_ae35);
+    hash ^ (hash >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ipv4, TransitAddress};
+
+    fn key(client_port: u16) -> FlowKey {
+        FlowKey {
+            client: TransitAddress(Ipv4::from_number(0xf000_1005)),
+            service: TransitAddress(Ipv4::from_number(0xf000_0801)),
+            client_port: Port::new(client_port),
+            service_port: Port::new(5672),
+            protocol: Protocol::TCP,
+            padding: [0; 3],
+        }
+    }
+
+    #[test]
+    fn probes_differ_and_stay_in_range() {
+        let ports: std::collections::BTreeSet<u16> =
+            (0..PROBES).map(|probe| candidate(Protocol::TCP, u32::MAX, probe).number()).collect();
+        assert_eq!(ports.len(), PROBES as usize);
+        assert!(ports.iter().all(|port| u32::from(*port) >= FIRST));
+    }
+
+    #[test]
+    fn neighbouring_flows_spread() {
+        let ports: std::collections::BTreeSet<u16> = (1024..5120)
+            .map(|port| candidate(Protocol::TCP, hash(&key(port)), 0).number())
+            .collect();
+        // 4096 draws out of 64,512 leave 3,969 distinct ones on average.
+        assert!(ports.len() > 3900, "{}", ports.len());
+    }
+}

@@ -1,0 +1,159 @@
+//! A packet's headers, checked. What passes here has a whole IPv4 header without options, is no
+//! fragment, and its transport header lies inside the packet.
+
+use crate::{
+    Ipv4, Port, Protocol, Reason,
+    frame::Frame,
+    wire::{IcmpEcho, IcmpType, Ipv4Header, Tcp, TcpFlags, Udp},
+};
+
+/// The headers of an IPv4 packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// Offset of the IP header in the frame.
+    pub ip: u32,
+    /// The IP header.
+    pub header: Ipv4Header,
+    /// The sender's port. For ICMP echo the identifier stands on the client's side: here in a request.
+    pub source_port: Port,
+    /// The receiver's port; the identifier of an ICMP echo reply.
+    pub destination_port: Port,
+    /// What else the path needs of the transport header.
+    pub transport: Transport,
+}
+
+/// A transport header, as far as the path cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp {
+        /// Control bits.
+        flags: TcpFlags,
+        /// Octets of header and options.
+        header_length: u32,
+    },
+    /// UDP.
+    Udp,
+    /// ICMP echo request.
+    EchoRequest,
+    /// ICMP echo reply.
+    EchoReply,
+    /// A protocol that is carried by number alone.
+    Other,
+}
+
+impl Packet {
+    /// Checks the headers of the packet whose IP header, at `ip`, is `header`.
+    #[inline(always)]
+    pub fn parse<F: Frame>(frame: &F, ip: u32, header: Ipv4Header) -> Result<Self, Reason> {
+        if header.version_length != Ipv4Header::WITHOUT_OPTIONS {
+            let is_option = header.version_length >> 4 == 4 && header.version_length & 0xf > 5;
+            return Err(if is_option { Reason::IpOptions } else { Reason::Malformed });
+        }
+        let total = header.total();
+        if total < Ipv4Header::LENGTH {
+            return Err(Reason::Malformed);
+        }
+        if ip + total > frame.length() {
+            return Err(Reason::Truncated);
+        }
+        if header.is_fragment() {
+            return Err(Reason::Fragment);
+        }
+        let payload = total - Ipv4Header::LENGTH;
+        let at = ip + Ipv4Header::LENGTH;
+        let (source_port, destination_port, transport) = match Protocol(header.protocol) {
+            Protocol::TCP => {
+                let tcp: Tcp = load(frame, at, payload, Tcp::LENGTH)?;
+                let header_length = tcp.header_length();
+                if header_length < Tcp::LENGTH || header_length > payload || tcp.flags.is_nonsense()
+                {
+                    return Err(Reason::Malformed);
+                }
+                let transport = Transport::Tcp { flags: tcp.flags, header_length };
+                (port(tcp.source), port(tcp.destination), transport)
+            }
+            Protocol::UDP => {
+                let udp: Udp = load(frame, at, payload, Udp::LENGTH)?;
+                let length = u32::from(u16::from_be_bytes(udp.length));
+                if length < Udp::LENGTH || length > payload {
+                    return Err(Reason::Malformed);
+                }
+                (port(udp.source), port(udp.destination), Transport::Udp)
+            }
+            Protocol::ICMP => {
+                let echo: IcmpEcho = load(frame, at, payload, IcmpEcho::LENGTH)?;
+                let identifier = port(echo.identifier);
+                match (echo.icmp_type, echo.code) {
+                    (IcmpType::ECHO_REQUEST, 0) => (identifier, Port::NONE, Transport::EchoRequest),
+                    (IcmpType::ECHO_REPLY, 0) => (Port::NONE, identifier, Transport::EchoReply),
+                    _ => return Err(Reason::IcmpType),
+                }
+            }
+            _ => (Port::NONE, Port::NONE, Transport::Other),
+        };
+        Ok(Self { ip, header, source_port, destination_port, transport })
+    }
+
+    /// From whom.
+    #[inline(always)]
+    pub fn source(&self) -> Ipv4 {
+        address(self.header.source)
+    }
+
+    /// To whom.
+    #[inline(always)]
+    pub fn destination(&self) -> Ipv4 {
+        address(self.header.destination)
+    }
+
+    /// Its protocol.
+    #[inline(always)]
+    pub const fn protocol(&self) -> Protocol {
+        Protocol(self.header.protocol)
+    }
+
+    /// Hops left once this gateway has forwarded it.
+    #[inline(always)]
+    pub fn next_ttl(&self) -> Result<u8, Reason> {
+        if self.header.ttl <= 1 { Err(Reason::TtlExpired) } else { Ok(self.header.ttl - 1) }
+    }
+
+    /// Whether a client may open a flow with it.
+    #[inline(always)]
+    pub const fn opens(&self) -> Result<(), Reason> {
+        match self.transport {
+            Transport::Tcp { flags, .. } if !flags.opens() => Err(Reason::NoFlow),
+            Transport::EchoReply => Err(Reason::IcmpType),
+            Transport::Tcp { .. } | Transport::Udp | Transport::EchoRequest | Transport::Other => {
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The header `T` of `length` octets at `at`, inside a payload of `payload` octets.
+#[inline(always)]
+fn load<F: Frame, T: zerocopy::FromBytes + Copy>(
+    frame: &F,
+    at: u32,
+    payload: u32,
+    length: u32,
+) -> Result<T, Reason> {
+    if payload < length {
+        return Err(Reason::Truncated);
+    }
+    frame.load(at).ok_or(Reason::Truncated)
+}
+
+/// An address field.
+#[inline(always)]
+pub(super) fn address(octets: [u8; 4]) -> Ipv4 {
+    Ipv4::from_number(u32::from_be_bytes(octets))
+}
+
+/// A port field.
+#[inline(always)]
+fn port(octets: [u8; 2]) -> Port {
+    Port::new(u16::from_be_bytes(octets))
+}

@@ -1,0 +1,118 @@
+//! How the packet path reads and changes the maps, wherever they lie.
+
+use crate::{
+    LocalAddress, Port, Ticks, TransitAddress,
+    map::{
+        Allow, AllowKey, Counter, Direction, Flow, FlowKey, FlowState, NatKey, PortKey,
+        PortMapping, Presence, Route, Service, Settings,
+    },
+};
+
+/// The maps, as the packet path sees them. A dry run may ignore every change: the path never reads
+/// back what it wrote for the same packet.
+pub trait Tables {
+    /// A flow's place in the table.
+    type Slot: FlowSlot;
+
+    /// The settings in force; `None` before the first were applied.
+    fn settings(&self) -> Option<&Settings>;
+    /// What an address of the presence pool stands for.
+    fn presence(&self, offset: u32) -> Option<Presence>;
+    /// Who owns a granule of the transit pool.
+    fn route(&self, granule: u32) -> Option<Route>;
+    /// The service with this transit address.
+    fn service(&self, address: TransitAddress) -> Option<Service>;
+    /// The longest match among declared ports.
+    fn port(&self, key: &PortKey) -> Option<PortMapping>;
+    /// The longest match among permissions.
+    fn allow(&self, key: &AllowKey) -> Option<Allow>;
+    /// The flow with this key.
+    fn flow(&self, key: &FlowKey) -> Option<Self::Slot>;
+    /// Adds a flow.
+    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Insertion;
+    /// Forgets a flow.
+    fn remove_flow(&self, key: &FlowKey);
+    /// The flow that a back end's reply belongs to.
+    fn nat(&self, key: &NatKey) -> Option<FlowKey>;
+    /// Reserves a port of a client presence for a flow.
+    fn insert_nat(&self, key: &NatKey, flow: &FlowKey) -> Insertion;
+    /// Gives a port back.
+    fn remove_nat(&self, key: &NatKey);
+    /// Counts a packet.
+    fn count(&self, counter: Counter);
+}
+
+/// What became of an attempt to add an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    /// It is there now.
+    Inserted,
+    /// An entry with this key was there and is unchanged.
+    Exists,
+    /// There is no room.
+    Full,
+}
+
+/// A flow's place in the table. Other CPUs may change the entry between calls.
+pub trait FlowSlot {
+    /// The flow as it stands.
+    fn read(&self) -> Flow;
+    /// Notes that the flow carried a packet.
+    fn carried(&self, packet: Carried);
+    /// Notes that the flow was judged anew under `generation` and may go on.
+    fn judged(&self, generation: u32);
+}
+
+/// What a packet changes in its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Which way it went.
+    pub direction: Direction,
+    /// How many packets of the wire it is (more than one with segmentation offload).
+    pub packets: u32,
+    /// Octets from the IP header on.
+    pub bytes: u32,
+    /// When.
+    pub seen: Ticks,
+    /// How far the flow has come with it.
+    pub state: FlowState,
+}
+
+/// Both ends of a flow as one side names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoints<A> {
+    /// Who opened it.
+    pub client: A,
+    /// The client's port.
+    pub client_port: Port,
+    /// Who answers.
+    pub service: A,
+    /// The service's port.
+    pub service_port: Port,
+}
+
+impl FlowKey {
+    /// The ends as links name them.
+    #[inline(always)]
+    pub const fn endpoints(&self) -> Endpoints<TransitAddress> {
+        Endpoints {
+            client: self.client,
+            client_port: self.client_port,
+            service: self.service,
+            service_port: self.service_port,
+        }
+    }
+}
+
+impl Flow {
+    /// The ends as this site's LAN names them.
+    #[inline(always)]
+    pub const fn endpoints(&self) -> Endpoints<LocalAddress> {
+        Endpoints {
+            client: self.client,
+            client_port: self.client_port,
+            service: self.service,
+            service_port: self.service_port,
+        }
+    }
+}

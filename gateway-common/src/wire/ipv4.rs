@@ -1,0 +1,54 @@
+//! IPv4, RFC 791.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// The IPv4 header without options.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct Ipv4Header {
+    /// Version (high four bits) and header length in 32-bit words.
+    pub version_length: u8,
+    /// Differentiated services and congestion notification.
+    pub traffic_class: u8,
+    /// Length of header and payload.
+    pub total_length: [u8; 2],
+    /// Identification of the fragments of one packet.
+    pub identification: [u8; 2],
+    /// Flags and fragment offset.
+    pub fragment: [u8; 2],
+    /// Hops left.
+    pub ttl: u8,
+    /// What the payload is.
+    pub protocol: u8,
+    /// Checksum of the header.
+    pub checksum: [u8; 2],
+    /// From whom.
+    pub source: [u8; 4],
+    /// To whom.
+    pub destination: [u8; 4],
+}
+
+impl Ipv4Header {
+    /// `version_length` of version 4 without options.
+    pub const WITHOUT_OPTIONS: u8 = 0x45;
+    /// Offset of `ttl`; `protocol` and `checksum` follow.
+    pub const TTL_OFFSET: u32 = 8;
+    /// Offset of `checksum`; both addresses follow.
+    pub const CHECKSUM_OFFSET: u32 = 10;
+    /// Octets of the header.
+    pub const LENGTH: u32 = 20;
+
+    /// `total_length` as a number.
+    #[inline(always)]
+    pub const fn total(&self) -> u32 {
+        u16::from_be_bytes(self.total_length) as u32
+    }
+
+    /// Whether it is one of several fragments: the flag "more fragments" or an offset.
+    #[inline(always)]
+    pub const fn is_fragment(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & 0x3fff != 0
+    }
+}

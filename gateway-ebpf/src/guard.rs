@@ -1,0 +1,15 @@
+//! XDP on a LAN interface.
+
+use aya_ebpf::{macros::xdp, programs::XdpContext};
+use gateway_common::path;
+
+use crate::frame::XdpFrame;
+
+/// Answers ARP for presences and refuses early; passes the rest untouched.
+#[xdp]
+pub fn guard(context: XdpContext) -> u32 {
+    let frame = XdpFrame::new(context);
+    let tables = frame.tables();
+    let verdict = path::guard(&frame, &tables, frame.arrival());
+    frame.execute(&verdict)
+}

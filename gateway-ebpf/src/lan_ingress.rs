@@ -1,0 +1,15 @@
+//! Traffic control, ingress of a LAN interface.
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+use gateway_common::path;
+
+use crate::frame::{ETHERNET, Skb};
+
+/// Translates what this site's hosts send to presences and hands it to a link.
+#[classifier]
+pub fn lan_ingress(context: TcContext) -> i32 {
+    let packet = Skb::new(context, ETHERNET);
+    let tables = packet.tables();
+    let verdict = path::lan(&packet, &tables, packet.arrival());
+    packet.execute(tables, &verdict)
+}

@@ -1,0 +1,43 @@
+//! The maps' kernel-side statics. Names, types and capacities are those of `gateway_common::map`; the
+//! user half checks that before it loads the object.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
+    macros::btf_map,
+};
+use gateway_common::{
+    TransitAddress,
+    map::{
+        Allow, Allows, Counters, Flow, FlowKey, Flows, Map, Name, NameKey, Names, NatKey, Nats,
+        PortMapping, Ports, Presence, Presences, Route, Routes, Service, Services, Settings,
+        SettingsSlots,
+    },
+};
+
+const fn capacity<M: Map>() -> usize {
+    M::CAPACITY as usize
+}
+
+#[btf_map(name = "allows4")]
+pub(crate) static ALLOWS: LpmTrie<[u32; 2], Allow, { capacity::<Allows>() }> = LpmTrie::new();
+#[btf_map(name = "counters")]
+pub(crate) static COUNTERS: PerCpuArray<u64, { capacity::<Counters>() }> = PerCpuArray::new();
+#[btf_map(name = "current")]
+pub(crate) static CURRENT: Array<u32, 1> = Array::new();
+#[btf_map(name = "flows4")]
+pub(crate) static FLOWS: HashMap<FlowKey, Flow, { capacity::<Flows>() }> = HashMap::new();
+#[btf_map(name = "names")]
+pub(crate) static NAMES: HashMap<NameKey, Name, { capacity::<Names>() }> = HashMap::new();
+#[btf_map(name = "nats4")]
+pub(crate) static NATS: HashMap<NatKey, FlowKey, { capacity::<Nats>() }> = HashMap::new();
+#[btf_map(name = "ports4")]
+pub(crate) static PORTS: LpmTrie<[u32; 2], PortMapping, { capacity::<Ports>() }> = LpmTrie::new();
+#[btf_map(name = "presences4")]
+pub(crate) static PRESENCES: Array<Presence, { capacity::<Presences>() }> = Array::new();
+#[btf_map(name = "routes4")]
+pub(crate) static ROUTES: Array<Route, { capacity::<Routes>() }> = Array::new();
+#[btf_map(name = "services4")]
+pub(crate) static SERVICES: HashMap<TransitAddress, Service, { capacity::<Services>() }> =
+    HashMap::new();
+#[btf_map(name = "settings")]
+pub(crate) static SETTINGS: Array<Settings, { capacity::<SettingsSlots>() }> = Array::new();

@@ -1,0 +1,188 @@
+//! The maps as `gateway_common::tables::Tables`. One of the two files with `unsafe`: what is behind a
+//! pointer that the kernel returned stays mapped until the program ends (maps are never freed under a
+//! running program), is aligned for its type, and is plain data of which any bytes are valid.
+
+use core::ptr::NonNull;
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::generated::bpf_ktime_get_coarse_ns,
+    maps::lpm_trie::Key,
+};
+use gateway_common::{
+    Ticks, TransitAddress,
+    map::{
+        Allow, AllowKey, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping, Presence, Route,
+        Service, Settings,
+    },
+    tables::{Carried, FlowSlot, Insertion, Tables},
+};
+
+use crate::maps::{
+    ALLOWS, COUNTERS, CURRENT, FLOWS, NATS, PORTS, PRESENCES, ROUTES, SERVICES, SETTINGS,
+};
+
+/// The pinned maps.
+#[derive(Clone, Copy)]
+pub(crate) struct KernelTables {
+    /// Reads as ever, changes nothing.
+    pub(crate) dry_run: bool,
+}
+
+/// The moment, by the clock that costs least.
+#[inline(always)]
+pub(crate) fn now() -> Ticks {
+    // SAFETY: takes nothing and returns a number. Kernel 5.11, commit d05512618056.
+    Ticks::from_nanoseconds(unsafe { bpf_ktime_get_coarse_ns() })
+}
+
+impl Tables for KernelTables {
+    type Slot = KernelSlot;
+
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        let generation = *CURRENT.get(0)?;
+        if generation == 0 {
+            return None;
+        }
+        // The user half writes only to the slot that is not in force.
+        SETTINGS.get(generation & 1)
+    }
+
+    #[inline(always)]
+    fn presence(&self, offset: u32) -> Option<Presence> {
+        PRESENCES.get(offset).copied()
+    }
+
+    #[inline(always)]
+    fn route(&self, granule: u32) -> Option<Route> {
+        ROUTES.get(granule).copied()
+    }
+
+    #[inline(always)]
+    fn service(&self, address: TransitAddress) -> Option<Service> {
+        read(SERVICES.get_ptr(address))
+    }
+
+    #[inline(always)]
+    fn port(&self, key: &PortKey) -> Option<PortMapping> {
+        PORTS.get(&Key::new(key.bits(), key.data())).copied()
+    }
+
+    #[inline(always)]
+    fn allow(&self, key: &AllowKey) -> Option<Allow> {
+        ALLOWS.get(&Key::new(key.bits(), key.data())).copied()
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<KernelSlot> {
+        let entry = NonNull::new(FLOWS.get_ptr_mut(key)?)?;
+        Some(KernelSlot { entry, dry_run: self.dry_run })
+    }
+
+    #[inline(always)]
+    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Insertion {
+        if self.dry_run { Insertion::Inserted } else { insert(&FLOWS, key, flow) }
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) {
+        if !self.dry_run {
+            let _ = FLOWS.remove(key);
+        }
+    }
+
+    #[inline(always)]
+    fn nat(&self, key: &NatKey) -> Option<FlowKey> {
+        read(NATS.get_ptr(key))
+    }
+
+    #[inline(always)]
+    fn insert_nat(&self, key: &NatKey, flow: &FlowKey) -> Insertion {
+        if self.dry_run { Insertion::Inserted } else { insert(&NATS, key, flow) }
+    }
+
+    #[inline(always)]
+    fn remove_nat(&self, key: &NatKey) {
+        if !self.dry_run {
+            let _ = NATS.remove(key);
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: Counter) {
+        if self.dry_run {
+            return;
+        }
+        if let Some(count) = COUNTERS.get_ptr_mut(counter.index()) {
+            // SAFETY: the kernel returned it; this CPU's own copy, and programs at these hooks do not
+            // interrupt each other on one CPU.
+            unsafe { *count = (*count).wrapping_add(1) };
+        }
+    }
+}
+
+/// A flow's entry in the map.
+#[derive(Clone, Copy)]
+pub(crate) struct KernelSlot {
+    entry: NonNull<Flow>,
+    dry_run: bool,
+}
+
+impl FlowSlot for KernelSlot {
+    #[inline(always)]
+    fn read(&self) -> Flow {
+        // SAFETY: the kernel returned it. Another CPU may write the counting fields meanwhile; each
+        // is read whole, as the processors that BPF runs on do for aligned words.
+        unsafe { self.entry.as_ptr().read() }
+    }
+
+    #[inline(always)]
+    fn carried(&self, packet: Carried) {
+        if self.dry_run {
+            return;
+        }
+        let flow = self.entry.as_ptr();
+        let direction = packet.direction as usize & 1;
+        // SAFETY: as for `read`. Two CPUs that carry one direction at once may lose counts; nothing
+        // is decided by them. Writing `state` back from a copy is what `set_state` does in place.
+        unsafe {
+            (*flow).seen = packet.seen;
+            if (*flow).state() != packet.state {
+                (*flow).set_state(packet.state);
+            }
+            (*flow).packets[direction] = (*flow).packets[direction].wrapping_add(packet.packets);
+            (*flow).bytes[direction] =
+                (*flow).bytes[direction].wrapping_add(u64::from(packet.bytes));
+        }
+    }
+
+    #[inline(always)]
+    fn judged(&self, generation: u32) {
+        if !self.dry_run {
+            // SAFETY: as for `read`; an aligned word.
+            unsafe { (*self.entry.as_ptr()).generation = generation };
+        }
+    }
+}
+
+/// A copy of what a map holds.
+#[inline(always)]
+fn read<V: Copy>(entry: Option<*const V>) -> Option<V> {
+    // SAFETY: a pointer that a lookup just returned.
+    entry.map(|entry| unsafe { entry.read() })
+}
+
+/// The return code becomes a plain value at once: verifiers of kernels 5.10 to 6.7 can prune a live
+/// branch behind a match on a helper's result (mended by d028f87517d6 in 6.8).
+#[inline(always)]
+fn insert<K, V, const N: usize>(map: &HashMap<K, V, N>, key: &K, value: &V) -> Insertion {
+    const EEXIST: i32 = -17;
+    let code = map.insert(key, value, u64::from(BPF_NOEXIST)).err().unwrap_or(0);
+    if code == 0 {
+        Insertion::Inserted
+    } else if code == EEXIST {
+        Insertion::Exists
+    } else {
+        Insertion::Full
+    }
+}
