@@ -1,1 +1,20 @@
 //! What a site is and what it may use, compiled to tables: pure, no clock, no sockets.
+//!
+//! ```text
+//! text --site_file--> SiteDraft --SiteModel::check--> SiteModel --compile--> Tables
+//!                                                               --Plan-----> links and LANs
+//! ```
+//!
+//! `gatewayd` reads a site file, and hands the tables to the data path and the plan to netlink.
+//! Nothing here reads a clock, opens a socket or depends on the order of a hash.
+#![forbid(unsafe_code)]
+
+pub mod compile;
+pub mod model;
+pub mod plan;
+mod prefixes;
+mod render;
+pub mod site_file;
+
+pub use compile::{CompileError, Interface, Interfaces, compile};
+pub use plan::Plan;

@@ -1,0 +1,241 @@
+//! From a model to the content of the data path's maps. `gatewayd` calls it at start and on every
+//! change, and hands the result to the data path, which applies the difference.
+//!
+//! The same model and interfaces always give the same tables. What the tables say of a client and a
+//! service is what [`RuleSet::decide`](gateway_policy::RuleSet::decide) says of them.
+
+use std::collections::BTreeMap;
+
+use gateway_common::desired::Tables;
+use gateway_common::map::{
+    Allow, AllowKey, FlowState, Name, NameKey, NameKind, Network, PortKey, PortMapping, Presence,
+    PresenceKind, Route, Service, ServiceKind, Settings, SiteNumber, Timeouts,
+};
+use gateway_common::{Ipv4, LocalAddress, Port, Prefix, Protocol, TransitAddress};
+use ipnet::Ipv4Net;
+
+use crate::model::{
+    self, AllowRule, InterfaceName, LocalService, PortSpec, RemoteService, SiteModel, TransitBlock,
+};
+use crate::prefixes::{client_prefixes, port_blocks};
+
+/// The host's interfaces that a site file names, as the host has them now.
+pub type Interfaces = BTreeMap<InterfaceName, Interface>;
+
+/// One interface of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its index.
+    pub index: u32,
+    /// Its hardware address; zeros where it has none, as a link device.
+    pub mac: [u8; 6],
+    /// Its MTU in octets.
+    pub mtu: u32,
+}
+
+/// Why a model does not compile on this host.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// The host lacks an interface that the site file names.
+    #[error(
+        "interface {interface}: it does not exist on this host; create it or correct the site file"
+    )]
+    NoInterface {
+        /// The interface.
+        interface: InterfaceName,
+    },
+}
+
+/// The tables of a site's gateway on a host with these interfaces.
+pub fn compile(model: &SiteModel, interfaces: &Interfaces) -> Result<Tables, CompileError> {
+    let interface = |name: &InterfaceName| {
+        let found = interfaces.get(name).copied();
+        found.ok_or_else(|| CompileError::NoInterface { interface: name.clone() })
+    };
+    let link = interface(&model.link().interface)?;
+    let mut tables = Tables { settings: settings(model, link, interface)?, ..Tables::default() };
+    routes(model, link, &mut tables);
+    for service in model.local_services() {
+        local_service(service, &mut tables);
+    }
+    for service in model.remote_services() {
+        remote_service(model, service, &mut tables);
+    }
+    presences(model, &mut tables);
+    allows(model, &mut tables);
+    Ok(tables)
+}
+
+/// Octets of an IPv4 and a TCP header without options, which an MTU includes and an MSS does not
+/// (RFC 9293 section 3.7.1).
+const IPV4_AND_TCP: u32 = 40;
+
+fn settings(
+    model: &SiteModel,
+    link: Interface,
+    interface: impl Fn(&InterfaceName) -> Result<Interface, CompileError>,
+) -> Result<Settings, CompileError> {
+    let mut settings = Settings {
+        generation: 0,
+        relay: model.link().relay.into(),
+        pool: prefix(model.site().presence_pool.prefix()),
+        transit: prefix(model.transit_pool().prefix()),
+        block: prefix(model.site().transit.prefix()),
+        link_mss: link.mtu.saturating_sub(IPV4_AND_TCP),
+        timeouts: timeouts(model.flows().timeouts),
+        ..Settings::default()
+    };
+    let mut first = 0;
+    let networks =
+        model.lans().iter().flat_map(|lan| lan.networks.iter().map(move |net| (lan, net)));
+    for (slot, (lan, network)) in settings.networks.iter_mut().zip(networks) {
+        let Interface { index, mac, .. } = interface(&lan.interface)?;
+        let prefix = prefix(network.prefix());
+        *slot = Network { prefix, first, interface: index, mac, padding: [0; 2] };
+        settings.network_count += 1;
+        first += prefix.last_offset() + 1;
+    }
+    Ok(settings)
+}
+
+fn timeouts(timeouts: model::Timeouts) -> Timeouts {
+    let milliseconds = FlowState::ALL.map(|state| {
+        let timeout = match state {
+            FlowState::Opening => timeouts.opening,
+            FlowState::Open => timeouts.open,
+            FlowState::ClientClosed | FlowState::ServiceClosed => timeouts.half_closed,
+            FlowState::Closed => timeouts.closed,
+            FlowState::Asked => timeouts.datagram,
+            FlowState::Answered => timeouts.datagram_replied,
+        };
+        u64::from(timeout.seconds()) * 1000
+    });
+    Timeouts::from_milliseconds(milliseconds)
+}
+
+fn routes(model: &SiteModel, link: Interface, tables: &mut Tables) {
+    let own = (&model.site().name, model.site().transit, 0);
+    let remote = model.remote_sites().iter().map(|site| (&site.name, site.transit, link.index));
+    for (number, (site, block, link)) in (1u32..).zip(std::iter::once(own).chain(remote)) {
+        name(tables, NameKind::Site, number, site.as_str());
+        let route = Route { site: SiteNumber(number), link };
+        for granule in granules(model, block) {
+            tables.routes.insert(granule, route);
+        }
+    }
+}
+
+fn granules(model: &SiteModel, block: TransitBlock) -> impl Iterator<Item = u32> {
+    let pool = prefix(model.transit_pool().prefix());
+    let block = prefix(block.prefix());
+    let first = Route::granule(&pool, TransitAddress(block.base()));
+    let last = Route::granule(&pool, TransitAddress(block.at(block.last_offset())));
+    first..=last
+}
+
+fn local_service(service: &LocalService, tables: &mut Tables) {
+    let kind = ServiceKind::Here {
+        backend: service.backend.into(),
+        clients: service.client_presence.into(),
+    };
+    let transit = TransitAddress::from(service.transit);
+    tables.services.insert(transit, Service::new(kind));
+    name(tables, NameKind::Service, transit.0.number(), &service.id.to_string());
+    ports(transit, service.ports.specs(), tables);
+}
+
+fn remote_service(model: &SiteModel, service: &RemoteService, tables: &mut Tables) {
+    let presence = LocalAddress::from(service.presence);
+    let transit = TransitAddress::from(service.transit);
+    tables.services.insert(transit, Service::new(ServiceKind::Elsewhere { presence }));
+    name(tables, NameKind::Service, transit.0.number(), &service.id.to_string());
+    ports(transit, service.ports.specs(), tables);
+    if let Some(offset) = model.site().presence_pool.offset(service.presence) {
+        tables.presences.insert(offset, Presence::new(PresenceKind::Service(transit)));
+    }
+}
+
+fn presences(model: &SiteModel, tables: &mut Tables) {
+    let site = model.site();
+    if let Some(offset) =
+        site.client_presence.and_then(|address| site.presence_pool.offset(address))
+    {
+        tables.presences.insert(offset, Presence::new(PresenceKind::Client));
+    }
+}
+
+fn ports(service: TransitAddress, specs: &[PortSpec], tables: &mut Tables) {
+    for spec in specs {
+        let protocol = Protocol(spec.extent().0);
+        match spec {
+            PortSpec::All(_) | PortSpec::Ip(_) => {
+                tables.ports.insert(PortKey::any_port(service, protocol), PortMapping::SAME);
+            }
+            PortSpec::One { .. } | PortSpec::Range { .. } | PortSpec::IcmpEcho => {
+                for block in port_blocks(*spec) {
+                    let first = u16::try_from(block.first).expect("ports have 16 bits");
+                    let key = PortKey::ports(service, protocol, first, block.length);
+                    tables.ports.insert(key, mapping(*spec));
+                }
+            }
+        }
+    }
+}
+
+fn mapping(spec: PortSpec) -> PortMapping {
+    match spec {
+        PortSpec::One { port, backend, .. } if port != backend => {
+            PortMapping::to(Port::new(backend.get()))
+        }
+        _ => PortMapping::SAME,
+    }
+}
+
+/// Rules that this gateway has a part in: of this site's clients and others' services, or of others'
+/// clients and this site's services.
+fn allows(model: &SiteModel, tables: &mut Tables) {
+    let services: BTreeMap<_, _> = model
+        .local_services()
+        .iter()
+        .map(|service| (&service.id, service.transit))
+        .chain(model.remote_services().iter().map(|service| (&service.id, service.transit)))
+        .collect();
+    // Where two rules come to the same entry, the more specific as written holds, then the first.
+    let mut specific = BTreeMap::new();
+    for (number, rule) in (1u32..).zip(model.rules().rules()) {
+        name(tables, NameKind::Rule, number, rule.id.as_str());
+        if !has_part(model, rule) {
+            continue;
+        }
+        let clients = model.clients_of(&rule.subject.site);
+        let (Some(service), Some((block, networks))) = (services.get(&rule.service), clients)
+        else {
+            continue;
+        };
+        for (clients, length) in client_prefixes(&rule.subject.clients, block, networks) {
+            let key = AllowKey::clients(
+                (*service).into(),
+                clients.network().into(),
+                clients.prefix_len().into(),
+            );
+            if specific.get(&key).is_none_or(|held| length > *held) {
+                specific.insert(key, length);
+                tables.allows.insert(key, Allow { rule: number });
+            }
+        }
+    }
+}
+
+fn has_part(model: &SiteModel, rule: &AllowRule) -> bool {
+    let here = &model.site().name;
+    (rule.subject.site == *here) != (rule.service.site == *here)
+}
+
+fn name(tables: &mut Tables, kind: NameKind, number: u32, text: &str) {
+    let text = Name::new(text).expect("two labels and a dot are no longer than a name may be");
+    tables.names.insert(NameKey::new(kind, number), text);
+}
+
+fn prefix(net: Ipv4Net) -> Prefix {
+    Prefix::new(Ipv4::from(net.network()), net.prefix_len())
+}

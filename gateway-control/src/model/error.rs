@@ -1,0 +1,653 @@
+//! What can be wrong with a site file's content. Each message names the object, what is wrong, and
+//! the remedy.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+use gateway_policy::{LabelError, RuleId, RuleSetError, ServiceId, ServiceIdError, SiteName};
+use ipnet::Ipv4Net;
+
+use super::{
+    ClientNetworks, Endpoint, InterfaceName, Network, PortSpec, PresencePool, ServiceNumber,
+    TransitBlock, TransitPool,
+};
+
+/// Why a single value is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Not a name.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// Not a service's full name.
+    #[error(transparent)]
+    ServiceId(#[from] ServiceIdError),
+    /// Not an interface name.
+    #[error(
+        "{found} is not an interface name; use 1 to 15 characters without spaces, '/', ':' or '%'"
+    )]
+    Interface {
+        /// The text, quoted.
+        found: String,
+    },
+    /// Not one of a few words.
+    #[error("{found} is not a choice; write one of {choices}")]
+    Choice {
+        /// The text, quoted.
+        found: String,
+        /// The words.
+        choices: String,
+    },
+    /// Not a prefix.
+    #[error("{found} is not an IPv4 prefix; write ADDRESS/LENGTH, for example 10.0.0.0/24")]
+    Prefix {
+        /// The text, quoted.
+        found: String,
+    },
+    /// A prefix with bits set beyond its length.
+    #[error("{found} has bits set beyond its length; write {network}, or correct the length")]
+    HostBits {
+        /// As written.
+        found: Ipv4Net,
+        /// Without those bits.
+        network: Ipv4Net,
+    },
+    /// A prefix of a length that has no use here.
+    #[error("{found} has an unusable size; take a prefix length from /{shortest} to /{longest}")]
+    PrefixLength {
+        /// As written.
+        found: Ipv4Net,
+        /// Length of the largest that is usable.
+        shortest: u8,
+        /// Length of the smallest.
+        longest: u8,
+    },
+    /// A prefix that overlaps addresses no host has.
+    #[error("{found} overlaps {special} ({what}); take a prefix of unicast addresses")]
+    Special {
+        /// As written.
+        found: Ipv4Net,
+        /// The range.
+        special: Ipv4Net,
+        /// Its use.
+        what: &'static str,
+    },
+    /// A transit block at the very top of the address space.
+    #[error("{found} holds 255.255.255.255, which is every host; take a lower block")]
+    BroadcastBlock {
+        /// As written.
+        found: Ipv4Net,
+    },
+    /// Not an address.
+    #[error("{found} is not an IPv4 address; write four numbers, for example 10.0.0.10")]
+    Address {
+        /// The text, quoted.
+        found: String,
+    },
+    /// Not a port list entry.
+    #[error(
+        "{found} is not a port entry; write tcp/PORT, tcp/LOW-HIGH, tcp/*, tcp/PORT->BACKEND, \
+         the same with udp, icmp-echo or ip/NUMBER, with ports from 1 to 65535"
+    )]
+    Port {
+        /// The text, quoted.
+        found: String,
+    },
+    /// A range that does not go up.
+    #[error("the range {low}-{high} does not go up; write the smaller port first")]
+    PortRange {
+        /// The first port.
+        low: u16,
+        /// The second port.
+        high: u16,
+    },
+    /// A protocol number with a better notation.
+    #[error("protocol {protocol} has a notation of its own; write {instead}")]
+    NamedProtocol {
+        /// The number.
+        protocol: u8,
+        /// The notation.
+        instead: &'static str,
+    },
+    /// An empty port list.
+    #[error("the list is empty, so nothing of the service could be used; name a port")]
+    NoPorts,
+    /// Two entries of one port list cover the same port.
+    #[error("{first} and {second} cover the same port; remove or narrow one of them")]
+    PortsOverlap {
+        /// The lower entry.
+        first: PortSpec,
+        /// The higher entry.
+        second: PortSpec,
+    },
+    /// A number out of bounds.
+    #[error("{found} is out of bounds; take a number from {least} to {most}")]
+    Number {
+        /// As written.
+        found: i64,
+        /// The smallest that is usable.
+        least: i64,
+        /// The largest.
+        most: i64,
+    },
+    /// Not a size for the flow table.
+    #[error("{found} is not a usable size; take a power of two from {least} to {most}")]
+    Capacity {
+        /// As written.
+        found: i64,
+        /// The smallest.
+        least: u32,
+        /// The largest.
+        most: u32,
+    },
+    /// Not a duration.
+    #[error("{found} is not a duration; write a number and s, m or h, for example \"30s\"")]
+    Duration {
+        /// The text, quoted.
+        found: String,
+    },
+    /// A time-out out of bounds.
+    #[error("{seconds} s is out of bounds; take a time-out from 1s to 720h")]
+    Timeout {
+        /// As written, in seconds.
+        seconds: u32,
+    },
+    /// A keepalive out of bounds.
+    #[error("{seconds} s is out of bounds; take 1s to 65535s, or \"off\"")]
+    Keepalive {
+        /// As written, in seconds.
+        seconds: u32,
+    },
+    /// Not a public key.
+    #[error("this is not a WireGuard public key; write the 44 characters that `wg pubkey` prints")]
+    PublicKey,
+    /// Not an endpoint.
+    #[error("{found} is not an endpoint; write ADDRESS:PORT, for example 192.0.2.1:51820")]
+    Endpoint {
+        /// The text, quoted.
+        found: String,
+    },
+    /// Not a path.
+    #[error("the path is empty or holds a zero; write the path of the file with the private key")]
+    KeyFile,
+}
+
+impl ValueError {
+    pub(super) fn interface(text: &str) -> Self {
+        Self::Interface { found: quoted(text) }
+    }
+
+    pub(super) fn choice(text: &str, choices: &[&str]) -> Self {
+        Self::Choice { found: quoted(text), choices: choices.join(", ") }
+    }
+
+    pub(super) fn prefix(text: &str) -> Self {
+        Self::Prefix { found: quoted(text) }
+    }
+
+    pub(crate) fn address(text: &str) -> Self {
+        Self::Address { found: quoted(text) }
+    }
+
+    pub(super) fn port(text: &str) -> Self {
+        Self::Port { found: quoted(text) }
+    }
+
+    pub(super) fn duration(text: &str) -> Self {
+        Self::Duration { found: quoted(text) }
+    }
+
+    pub(super) fn endpoint(text: &str) -> Self {
+        Self::Endpoint { found: quoted(text) }
+    }
+
+    pub(super) fn check_length(net: Ipv4Net, lengths: RangeInclusive<u8>) -> Result<(), Self> {
+        if lengths.contains(&net.prefix_len()) {
+            return Ok(());
+        }
+        let (shortest, longest) = lengths.into_inner();
+        Err(Self::PrefixLength { found: net, shortest, longest })
+    }
+}
+
+/// A text from outside, fit for one line of a terminal.
+pub(crate) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// What is wrong with a site as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// A value that is not what it should be.
+    #[error("{object}: {field}: {error}")]
+    Value {
+        /// What it belongs to.
+        object: String,
+        /// Its key.
+        field: &'static str,
+        /// What is wrong with it.
+        error: ValueError,
+    },
+    /// Two sites of one name.
+    #[error("site {site}: there is another site of this name; rename one")]
+    DuplicateSite {
+        /// The name.
+        site: SiteName,
+    },
+    /// A transit block outside the pool.
+    #[error(
+        "site {site}: transit block {block} is outside transit_pool {pool}; take a block inside"
+    )]
+    BlockOutsidePool {
+        /// The site.
+        site: SiteName,
+        /// Its block.
+        block: TransitBlock,
+        /// The pool.
+        pool: TransitPool,
+    },
+    /// Two sites' transit blocks share addresses.
+    #[error(
+        "site {site}: transit block {block} overlaps {other_block} of site {other}; give each site \
+         a block of its own"
+    )]
+    BlocksOverlap {
+        /// One site.
+        site: SiteName,
+        /// Its block.
+        block: TransitBlock,
+        /// The other site.
+        other: SiteName,
+        /// Its block.
+        other_block: TransitBlock,
+    },
+    /// Two client networks of a site share addresses.
+    #[error(
+        "site {site}: client networks {first} and {second} overlap; remove one, or narrow them \
+         until no address is in both"
+    )]
+    NetworksOverlap {
+        /// The site.
+        site: SiteName,
+        /// One of them.
+        first: Network,
+        /// The other.
+        second: Network,
+    },
+    /// A site with more client addresses than transit addresses for them.
+    #[error(
+        "site {site}: its client networks have {addresses} addresses, but transit block {block} \
+         has room for {room} clients; take a larger block or smaller networks"
+    )]
+    NetworksTooLarge {
+        /// The site.
+        site: SiteName,
+        /// Size of its client networks.
+        addresses: u64,
+        /// Its block.
+        block: TransitBlock,
+        /// How many fit.
+        room: u32,
+    },
+    /// More client networks than the tables hold.
+    #[error(
+        "site {site}: it has {count} client networks and the tables hold {most}; join \
+         neighbouring networks into larger prefixes"
+    )]
+    TooManyNetworks {
+        /// The site.
+        site: SiteName,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A site's own addresses are transit addresses as well.
+    #[error(
+        "site {site}: {network} overlaps transit_pool {pool}; move transit_pool to addresses that \
+         no site uses"
+    )]
+    NetworkInTransitPool {
+        /// The site.
+        site: SiteName,
+        /// Its network or presence pool.
+        network: Network,
+        /// The pool.
+        pool: TransitPool,
+    },
+    /// A client network that has no address outside the presence pool.
+    #[error(
+        "site {site}: client network {network} lies wholly in presence_pool {pool}, where no host \
+         can be; remove it or move the pool"
+    )]
+    NetworkInPool {
+        /// The site.
+        site: SiteName,
+        /// The network.
+        network: Network,
+        /// The pool.
+        pool: PresencePool,
+    },
+    /// One interface used twice.
+    #[error(
+        "interface {interface}: it is used twice; give every [[lan]] and the link one of its own"
+    )]
+    DuplicateInterface {
+        /// The interface.
+        interface: InterfaceName,
+    },
+    /// The client presence is no presence.
+    #[error(
+        "site {site}: client_presence {address} is outside presence_pool {pool}; choose an address \
+         in the pool"
+    )]
+    ClientPresenceOutside {
+        /// The site.
+        site: SiteName,
+        /// The address.
+        address: Ipv4Addr,
+        /// The pool.
+        pool: PresencePool,
+    },
+    /// Services here, but remote clients have no address.
+    #[error(
+        "service {service}: it is at this site, but remote clients have no address here; set \
+         client_presence in [site] to an address of presence_pool"
+    )]
+    NoClientPresence {
+        /// The first such service.
+        service: ServiceId,
+    },
+    /// A peer of an unknown site.
+    #[error("peer {peer}: site {site} is not declared; add a [[remote_site]] named {site}")]
+    PeerSiteUnknown {
+        /// The peer.
+        peer: SiteName,
+        /// The site, its own or one it reaches.
+        site: SiteName,
+    },
+    /// A peer that is, or reaches, this site.
+    #[error("peer {peer}: {site} is this site, which needs no link; name a remote site")]
+    PeerIsHere {
+        /// The peer.
+        peer: SiteName,
+        /// This site.
+        site: SiteName,
+    },
+    /// Two peers with one key.
+    #[error("peer {peer}: its public key is also that of peer {other}; every gateway has its own")]
+    DuplicateKey {
+        /// The later one.
+        peer: SiteName,
+        /// The earlier one.
+        other: SiteName,
+    },
+    /// Two peers at one endpoint.
+    #[error(
+        "peer {peer}: endpoint {endpoint} is also that of peer {other}; every gateway listens at \
+         an endpoint of its own"
+    )]
+    DuplicateEndpoint {
+        /// The later one.
+        peer: SiteName,
+        /// The earlier one.
+        other: SiteName,
+        /// Their endpoint.
+        endpoint: Endpoint,
+    },
+    /// An endpoint that is a transit address.
+    #[error(
+        "peer {peer}: endpoint {endpoint} is in transit_pool {pool}, whose addresses exist only \
+         inside links; write the gateway's address on the underlay"
+    )]
+    EndpointInTransitPool {
+        /// The peer.
+        peer: SiteName,
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The pool.
+        pool: TransitPool,
+    },
+    /// Neither end of a link could dial.
+    #[error(
+        "peer {peer}: it has no endpoint, so it must dial this gateway, but [link] has no \
+         listen_port; set one of the two"
+    )]
+    NobodyDials {
+        /// The peer.
+        peer: SiteName,
+    },
+    /// A site that two links lead to.
+    #[error(
+        "site {site}: it is reached through peer {peer} and again through peer {other}; leave it \
+         to one of them"
+    )]
+    ReachedTwice {
+        /// The site.
+        site: SiteName,
+        /// The earlier peer.
+        peer: SiteName,
+        /// The later peer.
+        other: SiteName,
+    },
+    /// A site that no link leads to.
+    #[error(
+        "site {site}: no peer reaches it; add a [[peer]] for it, or add it to `reaches` of the \
+         peer that relays it"
+    )]
+    Unreached {
+        /// The site.
+        site: SiteName,
+    },
+    /// Two services of one name.
+    #[error("service {service}: there is another service of this name at its site; rename one")]
+    DuplicateService {
+        /// Its name.
+        service: ServiceId,
+    },
+    /// A service of an unknown site.
+    #[error(
+        "service {service}: its site is neither this one nor declared; add a [[remote_site]] for \
+         it or correct `site`"
+    )]
+    ServiceSiteUnknown {
+        /// The service.
+        service: ServiceId,
+    },
+    /// A service number beyond the site's block.
+    #[error(
+        "service {service}: number {number} is beyond transit block {block}; take a number from 1 \
+         to {most}"
+    )]
+    ServiceNumber {
+        /// The service.
+        service: ServiceId,
+        /// Its number.
+        number: ServiceNumber,
+        /// Its site's block.
+        block: TransitBlock,
+        /// The largest number.
+        most: u32,
+    },
+    /// Two services of a site with one number.
+    #[error("service {service}: number {number} is that of {other}; give it a number of its own")]
+    DuplicateNumber {
+        /// The later one.
+        service: ServiceId,
+        /// The earlier one.
+        other: ServiceId,
+        /// Their number.
+        number: ServiceNumber,
+    },
+    /// A service of this site without a back end.
+    #[error("service {service}: it is at this site; set `backend` to the host that serves it")]
+    NoBackend {
+        /// The service.
+        service: ServiceId,
+    },
+    /// A service of another site with a back end.
+    #[error(
+        "service {service}: it is at another site, whose gateway knows the back end; remove \
+         `backend`"
+    )]
+    BackendElsewhere {
+        /// The service.
+        service: ServiceId,
+    },
+    /// A back end that is not a host of the site.
+    #[error(
+        "service {service}: backend {backend} is in none of this site's client networks \
+         ({networks}); add its network to a [[lan]] or correct the address"
+    )]
+    BackendOutside {
+        /// The service.
+        service: ServiceId,
+        /// The back end.
+        backend: Ipv4Addr,
+        /// The site's networks.
+        networks: ClientNetworks,
+    },
+    /// A back end among the presences.
+    #[error(
+        "service {service}: backend {backend} is in presence_pool {pool}, where no host can be; \
+         correct the address or move the pool"
+    )]
+    BackendInPool {
+        /// The service.
+        service: ServiceId,
+        /// The back end.
+        backend: Ipv4Addr,
+        /// The pool.
+        pool: PresencePool,
+    },
+    /// A service of another site without a presence.
+    #[error(
+        "service {service}: it is at another site; set `presence` to a free address of \
+         presence_pool"
+    )]
+    NoPresence {
+        /// The service.
+        service: ServiceId,
+    },
+    /// A service of this site with a presence.
+    #[error(
+        "service {service}: it is at this site, where clients use its back end; remove `presence`"
+    )]
+    PresenceHere {
+        /// The service.
+        service: ServiceId,
+    },
+    /// A presence outside the pool.
+    #[error(
+        "service {service}: presence {presence} is outside presence_pool {pool}; choose a free \
+         address in the pool"
+    )]
+    PresenceOutside {
+        /// The service.
+        service: ServiceId,
+        /// The presence.
+        presence: Ipv4Addr,
+        /// The pool.
+        pool: PresencePool,
+    },
+    /// A presence that is the client presence.
+    #[error(
+        "service {service}: presence {presence} is this site's client_presence; choose another \
+         address in the pool"
+    )]
+    PresenceIsClientPresence {
+        /// The service.
+        service: ServiceId,
+        /// The presence.
+        presence: Ipv4Addr,
+    },
+    /// Two services at one presence.
+    #[error(
+        "service {service}: presence {presence} is that of {other}; give each service an address \
+         of its own"
+    )]
+    DuplicatePresence {
+        /// The later one.
+        service: ServiceId,
+        /// The earlier one.
+        other: ServiceId,
+        /// Their presence.
+        presence: Ipv4Addr,
+    },
+    /// More port prefixes than the tables hold.
+    #[error(
+        "service {service}: with its ports there are {count} table entries for ports and the \
+         tables hold {most}; write ranges that start and end at powers of two, or tcp/*"
+    )]
+    TooManyPorts {
+        /// The first service that does not fit.
+        service: ServiceId,
+        /// Entries up to there.
+        count: usize,
+        /// How many there may be.
+        most: u32,
+    },
+    /// Rules that contradict each other.
+    #[error(transparent)]
+    Rules(#[from] RuleSetError),
+    /// A rule about an unknown site.
+    #[error("rule {rule}: site {site} is not declared; add a [[remote_site]] or correct the name")]
+    RuleSiteUnknown {
+        /// The rule.
+        rule: RuleId,
+        /// The site.
+        site: SiteName,
+    },
+    /// A rule about an unknown service.
+    #[error("rule {rule}: service {service} is not declared; add a [[service]] or correct `to`")]
+    RuleServiceUnknown {
+        /// The rule.
+        rule: RuleId,
+        /// The service.
+        service: ServiceId,
+    },
+    /// A rule about clients that the site does not have.
+    #[error(
+        "rule {rule}: {clients} is in none of the client networks of site {site}; correct it, or \
+         add its network to {remedy}"
+    )]
+    RuleClientsOutside {
+        /// The rule.
+        rule: RuleId,
+        /// The prefix.
+        clients: Ipv4Net,
+        /// The site.
+        site: SiteName,
+        /// Where networks of the site are declared.
+        remedy: &'static str,
+    },
+    /// A rule about presences as clients.
+    #[error(
+        "rule {rule}: {clients} lies in presence_pool {pool}, where no client can be; name \
+         addresses of hosts"
+    )]
+    RuleClientsInPool {
+        /// The rule.
+        rule: RuleId,
+        /// The prefix.
+        clients: Ipv4Net,
+        /// The pool.
+        pool: PresencePool,
+    },
+    /// More rule entries than the tables hold.
+    #[error(
+        "rule {rule}: with it there are {count} table entries for rules and the tables hold \
+         {most}; name larger client prefixes"
+    )]
+    TooManyClients {
+        /// The first rule that does not fit.
+        rule: RuleId,
+        /// Entries up to there.
+        count: usize,
+        /// How many there may be.
+        most: u32,
+    },
+}

@@ -1,0 +1,157 @@
+//! The flow table's size and how long idle flows live.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::ValueError;
+
+/// How many flows there may be and how long they live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSettings {
+    /// Room in the flow table.
+    pub capacity: FlowCapacity,
+    /// Time-outs of idle flows.
+    pub timeouts: Timeouts,
+}
+
+/// Entries of the flow table: a power of two, 1,024 to 4,194,304.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowCapacity(u32);
+
+impl FlowCapacity {
+    const LEAST: u32 = 1024;
+    const MOST: u32 = 4_194_304;
+
+    /// The number of entries.
+    pub fn entries(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for FlowCapacity {
+    fn default() -> Self {
+        Self(65_536)
+    }
+}
+
+impl TryFrom<i64> for FlowCapacity {
+    type Error = ValueError;
+
+    fn try_from(number: i64) -> Result<Self, ValueError> {
+        u32::try_from(number)
+            .ok()
+            .filter(|n| n.is_power_of_two() && (Self::LEAST..=Self::MOST).contains(n))
+            .map(Self)
+            .ok_or(ValueError::Capacity { found: number, least: Self::LEAST, most: Self::MOST })
+    }
+}
+
+/// How long an idle flow lives, by what was last seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP, not yet answered and acknowledged.
+    pub opening: Timeout,
+    /// TCP, both ends open.
+    pub open: Timeout,
+    /// TCP, one end closed.
+    pub half_closed: Timeout,
+    /// TCP, both ends closed or reset.
+    pub closed: Timeout,
+    /// UDP and ICMP echo, unanswered.
+    pub datagram: Timeout,
+    /// UDP and ICMP echo, answered.
+    pub datagram_replied: Timeout,
+    /// Every other protocol.
+    pub other: Timeout,
+}
+
+impl Default for Timeouts {
+    /// TCP: no less than RFC 5382 REQ-5 asks (2 hours 4 minutes open). UDP: RFC 4787 REQ-5.
+    fn default() -> Self {
+        Self {
+            opening: Timeout(30),
+            open: Timeout(7440),
+            half_closed: Timeout(300),
+            closed: Timeout(10),
+            datagram: Timeout(60),
+            datagram_replied: Timeout(180),
+            other: Timeout(600),
+        }
+    }
+}
+
+/// A time-out in seconds: 1 to 30 days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timeout(u32);
+
+impl Timeout {
+    const MOST: u32 = 30 * 24 * 3600;
+
+    /// In seconds.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromStr for Timeout {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let seconds = seconds(text)?;
+        if (1..=Self::MOST).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(ValueError::Timeout { seconds })
+        }
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0)
+    }
+}
+
+/// Reads `30s`, `5m` or `2h`.
+pub(super) fn seconds(text: &str) -> Result<u32, ValueError> {
+    let bad = || ValueError::duration(text);
+    let unit = match text.bytes().next_back() {
+        Some(b's') => 1,
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        _ => return Err(bad()),
+    };
+    let digits = text.get(..text.len() - 1).ok_or_else(bad)?;
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let number: u32 = digits.parse().map_err(|_| bad())?;
+    number.checked_mul(unit).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [("1s", 1), ("30s", 30), ("5m", 300), ("2h", 7200), ("0s", 0)] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for text in ["", "s", "5", "5d", "-5s", "+5s", " 5s", "5 s", "1.5s", "9999999h", "5é"] {
+            assert!(matches!(seconds(text), Err(ValueError::Duration { .. })), "{text:?}");
+        }
+        assert_eq!("0s".parse::<Timeout>(), Err(ValueError::Timeout { seconds: 0 }));
+        assert_eq!("721h".parse::<Timeout>(), Err(ValueError::Timeout { seconds: 721 * 3600 }));
+    }
+
+    #[test]
+    fn capacities() {
+        for right in [1024, 65_536, 4_194_304] {
+            assert_eq!(FlowCapacity::try_from(right).map(|c| i64::from(c.entries())), Ok(right));
+        }
+        for wrong in [0, 512, 65_535, 8_388_608, -1024, i64::MAX] {
+            assert!(FlowCapacity::try_from(wrong).is_err(), "{wrong}");
+        }
+    }
+}

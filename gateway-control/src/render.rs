@@ -1,0 +1,126 @@
+//! The effective configuration: a model as a site file with every default filled in. Reading it
+//! again gives the same model.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::model::{Clients, Lan, Link, LocalService, Peer, RemoteService, RemoteSite, SiteModel};
+
+impl Display for SiteModel {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "transit_pool = {}", text(self.transit_pool()))?;
+        let (gateway, site) = (self.gateway(), self.site());
+        writeln!(f, "\n[gateway]\nname = {}", text(&gateway.name))?;
+        writeln!(f, "instance = {}", text(&gateway.instance))?;
+        writeln!(f, "\n[site]\nname = {}", text(&site.name))?;
+        writeln!(f, "transit = {}", text(site.transit))?;
+        writeln!(f, "presence_pool = {}", text(site.presence_pool))?;
+        if let Some(address) = site.client_presence {
+            writeln!(f, "client_presence = {}", text(address))?;
+        }
+        self.lans().iter().try_for_each(|lan| write_lan(f, lan))?;
+        write_link(f, self.link())?;
+        self.peers().iter().try_for_each(|peer| write_peer(f, peer))?;
+        self.remote_sites().iter().try_for_each(|site| write_remote_site(f, site))?;
+        self.local_services().iter().try_for_each(|service| write_local_service(f, service))?;
+        self.remote_services().iter().try_for_each(|service| write_remote_service(f, service))?;
+        write_rules(f, self)?;
+        write_flows(f, self)
+    }
+}
+
+fn write_lan(f: &mut Formatter<'_>, lan: &Lan) -> fmt::Result {
+    writeln!(f, "\n[[lan]]\ninterface = {}", text(&lan.interface))?;
+    writeln!(f, "mode = {}", text(lan.mode))?;
+    writeln!(f, "networks = {}", list(&lan.networks))
+}
+
+fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
+    writeln!(f, "\n[link]\ninterface = {}", text(&link.interface))?;
+    writeln!(f, "kind = {}", text(link.kind))?;
+    writeln!(f, "private_key_file = {}", text(link.private_key_file.as_str()))?;
+    match link.listen_port {
+        Some(port) => writeln!(f, "listen_port = {port}")?,
+        None => writeln!(f, "# listen_port: any free port")?,
+    }
+    match link.mtu {
+        Some(mtu) => writeln!(f, "mtu = {}", mtu.octets())?,
+        None => writeln!(f, "# mtu: the underlay's, less 60 octets over IPv4 or 80 over IPv6")?,
+    }
+    writeln!(f, "relay = {}", link.relay)
+}
+
+fn write_peer(f: &mut Formatter<'_>, peer: &Peer) -> fmt::Result {
+    writeln!(f, "\n[[peer]]\nsite = {}", text(&peer.site))?;
+    writeln!(f, "public_key = {}", text(peer.public_key))?;
+    match peer.endpoint {
+        Some(endpoint) => writeln!(f, "endpoint = {}", text(endpoint))?,
+        None => writeln!(f, "# endpoint: it dials this gateway")?,
+    }
+    match peer.keepalive {
+        Some(keepalive) => writeln!(f, "keepalive = {}", text(keepalive))?,
+        None => writeln!(f, "keepalive = \"off\"")?,
+    }
+    writeln!(f, "reaches = {}", list(&peer.reaches))
+}
+
+fn write_remote_site(f: &mut Formatter<'_>, site: &RemoteSite) -> fmt::Result {
+    writeln!(f, "\n[[remote_site]]\nname = {}", text(&site.name))?;
+    writeln!(f, "transit = {}", text(site.transit))?;
+    let networks: Vec<_> = site.client_networks.indexed().map(|(network, _)| network).collect();
+    writeln!(f, "client_networks = {}", list(&networks))
+}
+
+fn write_local_service(f: &mut Formatter<'_>, service: &LocalService) -> fmt::Result {
+    let LocalService { id, number, transit, ports, backend, .. } = service;
+    writeln!(f, "\n[[service]] # transit address {transit}")?;
+    writeln!(f, "name = {}\nsite = {}\nnumber = {number}", text(&id.name), text(&id.site))?;
+    writeln!(f, "ports = {}\nbackend = {}", list(ports.specs()), text(backend))
+}
+
+fn write_remote_service(f: &mut Formatter<'_>, service: &RemoteService) -> fmt::Result {
+    let RemoteService { id, number, transit, ports, presence } = service;
+    writeln!(f, "\n[[service]] # transit address {transit}")?;
+    writeln!(f, "name = {}\nsite = {}\nnumber = {number}", text(&id.name), text(&id.site))?;
+    writeln!(f, "ports = {}\npresence = {}", list(ports.specs()), text(presence))
+}
+
+fn write_rules(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
+    for rule in model.rules().rules() {
+        writeln!(f, "\n[[allow]]\nid = {}", text(&rule.id))?;
+        writeln!(f, "from = {}", text(&rule.subject.site))?;
+        match &rule.subject.clients {
+            Clients::All => {}
+            Clients::In(prefixes) => writeln!(f, "clients = {}", list(prefixes))?,
+        }
+        writeln!(f, "to = {}", text(&rule.service))?;
+    }
+    Ok(())
+}
+
+fn write_flows(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
+    let timeouts = model.flows().timeouts;
+    writeln!(f, "\n[flows]\ncapacity = {}", model.flows().capacity.entries())?;
+    writeln!(f, "\n[flows.timeouts]")?;
+    for (key, timeout) in [
+        ("opening", timeouts.opening),
+        ("open", timeouts.open),
+        ("half_closed", timeouts.half_closed),
+        ("closed", timeouts.closed),
+        ("datagram", timeouts.datagram),
+        ("datagram_replied", timeouts.datagram_replied),
+        ("other", timeouts.other),
+    ] {
+        writeln!(f, "{key} = {}", text(timeout))?;
+    }
+    Ok(())
+}
+
+/// A TOML string.
+fn text(value: impl Display) -> String {
+    toml::Value::String(value.to_string()).to_string()
+}
+
+fn list<T: Display>(values: &[T]) -> String {
+    let values: Vec<_> = values.iter().map(text).collect();
+    format!("[{}]", values.join(", "))
+}

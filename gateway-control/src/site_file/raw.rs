@@ -1,0 +1,123 @@
+//! The notation: tables and keys as serde reads them, values still text with their places.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub(super) type Text = Spanned<String>;
+pub(super) type Number = Spanned<i64>;
+pub(super) type List = Spanned<Vec<Text>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SiteFile {
+    pub(super) transit_pool: Option<Text>,
+    pub(super) gateway: Gateway,
+    pub(super) site: Spanned<Site>,
+    #[serde(default)]
+    pub(super) lan: Vec<Spanned<Lan>>,
+    pub(super) link: Spanned<Link>,
+    #[serde(default)]
+    pub(super) peer: Vec<Spanned<Peer>>,
+    #[serde(default)]
+    pub(super) remote_site: Vec<Spanned<RemoteSite>>,
+    #[serde(default)]
+    pub(super) service: Vec<Spanned<Service>>,
+    #[serde(default)]
+    pub(super) allow: Vec<Spanned<Allow>>,
+    #[serde(default)]
+    pub(super) flows: Flows,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) name: Text,
+    pub(super) instance: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Site {
+    pub(super) name: Text,
+    pub(super) transit: Text,
+    pub(super) presence_pool: Text,
+    pub(super) client_presence: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lan {
+    pub(super) interface: Text,
+    pub(super) mode: Option<Text>,
+    pub(super) networks: List,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Link {
+    pub(super) interface: Option<Text>,
+    pub(super) kind: Option<Text>,
+    pub(super) private_key_file: Text,
+    pub(super) listen_port: Option<Number>,
+    pub(super) mtu: Option<Number>,
+    #[serde(default)]
+    pub(super) relay: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Peer {
+    pub(super) site: Text,
+    pub(super) public_key: Text,
+    pub(super) endpoint: Option<Text>,
+    pub(super) keepalive: Option<Text>,
+    pub(super) reaches: Option<List>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoteSite {
+    pub(super) name: Text,
+    pub(super) transit: Text,
+    pub(super) client_networks: Option<List>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    pub(super) name: Text,
+    pub(super) site: Text,
+    pub(super) number: Number,
+    pub(super) ports: List,
+    pub(super) backend: Option<Text>,
+    pub(super) presence: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Allow {
+    pub(super) id: Text,
+    pub(super) from: Text,
+    pub(super) clients: Option<List>,
+    pub(super) to: Text,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Flows {
+    pub(super) capacity: Option<Number>,
+    #[serde(default)]
+    pub(super) timeouts: Timeouts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Timeouts {
+    pub(super) opening: Option<Text>,
+    pub(super) open: Option<Text>,
+    pub(super) half_closed: Option<Text>,
+    pub(super) closed: Option<Text>,
+    pub(super) datagram: Option<Text>,
+    pub(super) datagram_replied: Option<Text>,
+    pub(super) other: Option<Text>,
+}
