@@ -155,7 +155,8 @@ fn distribution_compiler() -> Result<(PathBuf, PathBuf, PathBuf), Missing> {
     }
 }
 
-fn linker() -> Option<PathBuf> {
+/// `bpf-linker`, by path.
+pub(crate) fn linker() -> Option<PathBuf> {
     let installed = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| home(".cargo"));
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

@@ -1,0 +1,230 @@
+//! `cargo xtask lint`: the project's style, as far as a program can judge it.
+//!
+//! Each check gives the places that offend; none is a matter of opinion. What a file may hold is
+//! decided by its path alone, so a reader finds every exception in the constants below.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::artifacts::{SELECTION, cargo};
+use crate::ebpf_toolchain;
+use crate::process;
+use crate::source;
+
+/// The only files in which `unsafe` may stand.
+const UNSAFE_FILES: [&str; 3] =
+    ["gateway-ebpf/src/frame.rs", "gateway-ebpf/src/main.rs", "gateway-ebpf/src/tables.rs"];
+
+/// The only file of the shipped crates that starts another program: it re-executes `gatewayd` as the
+/// process that serves a userspace link.
+const SPAWNING_FILES: [&str; 1] = ["gateway-daemon/src/link/process.rs"];
+
+/// The crates that are shipped; they configure the system by netlink and never by a shell.
+const SHIPPED: [&str; 5] =
+    ["gateway-common", "gateway-control", "gateway-daemon", "gateway-dataplane", "gateway-policy"];
+
+const LONGEST_FILE: usize = 600;
+
+/// Text that must not stand in code, with the reason.
+const BANNED: [(&str, &str); 5] = [
+    ("todo!", "nothing is left for later in the code"),
+    ("unimplemented!", "nothing is left for later in the code"),
+    ("dbg!", "a trace of debugging"),
+    ("fn get_", "name it after what it gives"),
+    ("Manager", "name it after what it does"),
+];
+
+const BANNED_FILES: [&str; 4] = ["util", "utils", "helper", "helpers"];
+
+/// One kind of check and its outcome.
+pub(crate) type Check = (&'static str, Result<()>);
+
+/// All checks of the lint, in the order of their cost.
+pub(crate) fn checks(workspace: &Path) -> Vec<Check> {
+    vec![
+        ("sources", sources(workspace)),
+        ("format", format(workspace)),
+        ("clippy", clippy(workspace)),
+        ("clippy of the kernel half", clippy_of_kernel_half(workspace)),
+    ]
+}
+
+fn format(workspace: &Path) -> Result<()> {
+    process::run(cargo(workspace).args(["fmt", "--all", "--check"]))
+}
+
+fn clippy(workspace: &Path) -> Result<()> {
+    process::run(
+        cargo(workspace)
+            .args(["clippy", "--quiet", "--locked", "--all-targets"])
+            .args(SELECTION)
+            .args(["--", "-D", "warnings"]),
+    )
+}
+
+fn clippy_of_kernel_half(workspace: &Path) -> Result<()> {
+    let toolchain = ebpf_toolchain::find().map_err(|missing| anyhow::anyhow!("{missing}"))?;
+    process::run(
+        toolchain
+            .cargo_command()
+            .current_dir(workspace)
+            .args(["clippy", "--quiet", "--locked", "-Zbuild-std=core"])
+            .args(["--target", "bpfel-unknown-none"])
+            .args(["--package", "gateway-ebpf", "--bin", "gateway", "--target-dir"])
+            .arg(workspace.join("target/ebpf-lint"))
+            .args(["--", "-D", "warnings"]),
+    )
+}
+
+fn sources(workspace: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    collect(workspace, &mut files)?;
+    files.sort();
+    let mut offences = Vec::new();
+    for file in files {
+        let path = file.strip_prefix(workspace)?.to_string_lossy().into_owned();
+        let text = fs::read_to_string(&file).with_context(|| path.clone())?;
+        offences.extend(judge(&path, &text).into_iter().map(|offence| format!("{path}{offence}")));
+    }
+    if offences.is_empty() { Ok(()) } else { anyhow::bail!("{}", offences.join("\n  ")) }
+}
+
+/// The Rust files below a directory; what is built or hidden is left out.
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("{}", directory.display()))? {
+        let path = entry?.path();
+        let name =
+            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                collect(&path, files)?;
+            }
+        } else if name.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// What offends in one file, each as `:LINE: reason` or `: reason`.
+fn judge(path: &str, text: &str) -> Vec<String> {
+    let mut offences = Vec::new();
+    let lines = text.lines().count();
+    if lines > LONGEST_FILE {
+        offences.push(format!(": {lines} lines, more than {LONGEST_FILE}"));
+    }
+    let stem = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs");
+    let is_banned_directory = path.split('/').any(|part| BANNED_FILES.contains(&part));
+    if BANNED_FILES.contains(&stem) || is_banned_directory {
+        offences.push(": name the module after what it is".to_owned());
+    }
+    let code = source::code(text);
+    if is_crate_root(path) && !code.contains("#![forbid(unsafe_code)]") {
+        offences.push(": a crate's root without #![forbid(unsafe_code)]".to_owned());
+    }
+    for (number, line) in code.lines().enumerate() {
+        let mut offend = |reason: &str| offences.push(format!(":{}: {reason}", number + 1));
+        for (text, reason) in BANNED {
+            if line.contains(text) {
+                offend(&format!("`{text}`: {reason}"));
+            }
+        }
+        if source::has_word(line, "unsafe") && !UNSAFE_FILES.contains(&path) {
+            offend("`unsafe` outside its files");
+        }
+        if is_of_shipped(path) && !SPAWNING_FILES.contains(&path) && starts_a_program(line) {
+            offend("a shipped crate starts another program");
+        }
+    }
+    offences
+}
+
+/// A file that cargo compiles as a crate by itself, where `unsafe` has no place at all.
+fn is_crate_root(path: &str) -> bool {
+    if path.starts_with("gateway-ebpf/") {
+        return false;
+    }
+    let Some((_, inside)) = path.split_once('/') else { return false };
+    let is_bin = inside.strip_prefix("src/bin/").is_some_and(|name| !name.contains('/'));
+    ["src/lib.rs", "src/main.rs", "build.rs"].contains(&inside) || is_bin
+}
+
+fn is_of_shipped(path: &str) -> bool {
+    SHIPPED.iter().any(|name| path.strip_prefix(name).is_some_and(|rest| rest.starts_with("/src/")))
+}
+
+fn starts_a_program(line: &str) -> bool {
+    line.match_indices("process::").any(|(at, found)| {
+        let rest = &line[at + found.len()..];
+        let imported = rest.strip_prefix('{').map(|list| list.split('}').next().unwrap_or(list));
+        source::has_word(
+            imported.unwrap_or_else(|| rest.split([';', ':', '(']).next().unwrap_or(rest)),
+            "Command",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: &str = "#![forbid(unsafe_code)]\n";
+
+    fn offends(path: &str, text: &str) -> bool {
+        !judge(path, text).is_empty()
+    }
+
+    #[test]
+    fn unsafe_stands_in_its_files_alone() {
+        let text = "fn f() { unsafe { g() } }\n";
+        assert_eq!(judge("gateway-common/src/a.rs", text), [":1: `unsafe` outside its files"]);
+        assert!(!offends("gateway-ebpf/src/frame.rs", text));
+        assert!(offends("gateway-ebpf/src/other.rs", text));
+        assert!(!offends("gateway-common/src/a.rs", "// unsafe\nfn f() { g(\"unsafe\") }\n"));
+    }
+
+    #[test]
+    fn crate_roots_forbid_it() {
+        for path in ["a/src/lib.rs", "a/src/main.rs", "a/src/bin/b.rs", "a/build.rs"] {
+            assert!(offends(path, "//! unsafe\n"), "{path}");
+            assert!(!offends(path, ROOT), "{path}");
+        }
+        assert!(!offends("a/src/module.rs", "") && !offends("gateway-ebpf/src/lib.rs", ""));
+    }
+
+    #[test]
+    fn files_stay_short() {
+        assert!(!offends("a/src/b.rs", &"\n".repeat(600)));
+        assert!(offends("a/src/b.rs", &"\n".repeat(601)));
+    }
+
+    #[test]
+    fn banned_words_are_found_in_code_alone() {
+        for code in
+            ["todo!()", "unimplemented!()", "dbg!(x)", "fn get_x() {}", "struct LinkManager;"]
+        {
+            assert!(offends("a/src/b.rs", code), "{code}");
+            assert!(!offends("a/src/b.rs", &format!("// {code}")), "{code}");
+        }
+        assert!(offends("a/src/util.rs", "") && offends("a/src/helpers/mod.rs", ""));
+    }
+
+    #[test]
+    fn shipped_crates_start_no_program() {
+        for code in [
+            "use std::process::Command;",
+            "use std::process::{Child, Command};",
+            "use tokio::process::Command as C;",
+            "std::process::Command::new(x)",
+        ] {
+            assert!(offends("gateway-daemon/src/a.rs", code), "{code}");
+            assert!(!offends("gateway-daemon/tests/a.rs", code), "{code}");
+            assert!(!offends("vm-tests/src/a.rs", code), "{code}");
+        }
+        for code in ["use std::process::ExitCode;", "enum Command {}", "process::exit(Command)"] {
+            assert!(!offends("gateway-daemon/src/a.rs", code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask demo` and `cargo xtask lab`: the programs of `vm-tests` that build sites on this host.
+//!
+//! They take this process over, so Ctrl-C reaches them directly and their exit status is ours.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+
+use crate::artifacts::{Artifacts, Profile};
+use crate::setup::{self, Need};
+
+/// Where the programs look for each other.
+const DIRECTORY: &str = "PRESENCE_BIN_DIR";
+
+/// What can be done with the lab.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabAction {
+    /// Makes the sites and leaves them running
+    Up,
+    /// Removes them
+    Down,
+    /// A shell in one of the lab's namespaces
+    Shell {
+        /// The namespace; `up` lists them
+        name: String,
+    },
+}
+
+/// The release build of all programs that the demo runs.
+pub(crate) fn build(workspace: &Path) -> Result<Artifacts> {
+    let packages = ["--package", "gateway-daemon", "--package", "vm-tests"];
+    Artifacts::programs(workspace, &packages, Profile::Release)
+}
+
+/// Sets up, builds, and becomes the demo; returns only if that fails.
+pub(crate) fn demo(workspace: &Path) -> Result<()> {
+    become_program(workspace, "demo", &[])
+}
+
+/// Sets up, builds, and becomes the lab's program; returns only if that fails.
+pub(crate) fn lab(workspace: &Path, action: &LabAction) -> Result<()> {
+    match action {
+        LabAction::Up => become_program(workspace, "lab", &["up"]),
+        LabAction::Down => become_program(workspace, "lab", &["down"]),
+        LabAction::Shell { name } => become_program(workspace, "lab", &["shell", name]),
+    }
+}
+
+fn become_program(workspace: &Path, name: &str, arguments: &[&str]) -> Result<()> {
+    if !setup::is_root()? {
+        bail!("sites are made of network namespaces, which needs root: sudo -E cargo xtask {name}");
+    }
+    setup::ensure(workspace, &[Need::KernelHalf, Need::Sites])?;
+    let built = build(workspace)?;
+    let program = built.binary(name)?;
+    let directory = program.parent().with_context(|| format!("{name} lies in no directory"))?;
+    let error = Command::new(program).args(arguments).env(DIRECTORY, directory).exec();
+    Err(error).with_context(|| format!("{}", program.display()))
+}
