@@ -125,9 +125,9 @@ fn how_to_play() -> String {
          \x20   traffic download {files}:80         100 MB from it, with checksum\n\
          \x20   ping {files}\n\
          \x20   kdig @{dns} TXT {name}\n\
-         \x20   amqp-declare-queue -u amqp://guest:guest@{rabbitmq}/ -q tour\n\
-         \x20   amqp-publish -u amqp://guest:guest@{rabbitmq}/ -r tour -b hello\n\
-         \x20   amqp-get -u amqp://guest:guest@{rabbitmq}/ -q tour\n\
+         \x20   amqp-declare-queue -u amqp://guest:guest@{rabbitmq} -q tour\n\
+         \x20   amqp-publish -u amqp://guest:guest@{rabbitmq} -r tour -b hello\n\
+         \x20   amqp-get -u amqp://guest:guest@{rabbitmq} -q tour\n\
          \x20   traffic get {agent_b}:8080            edge B's agent, through the cloud\n\
          cargo xtask lab shell cloud-client\n\
          \x20   traffic get {agent_a}:8080            edge A's agent, really 10.0.0.10\n\

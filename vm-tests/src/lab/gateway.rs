@@ -16,7 +16,7 @@ use super::binaries;
 use super::namespace::Namespace;
 use super::plan::{PublicKeys, Rule, SiteFile, SitePlan};
 use super::process::Process;
-use super::wait::{wait_for, wait_until};
+use super::wait::{wait_for, wait_unless_failed};
 
 /// Bound on the start and the reload of a gateway.
 pub const START_BOUND: Duration = Duration::from_secs(30);
@@ -136,7 +136,7 @@ impl Gateway {
     /// Waits until a launched `gatewayd` says that it is ready.
     pub fn wait_ready(&mut self) -> Result<()> {
         let what = format!("gatewayd of {} to say READY=1", self.plan.name);
-        wait_until(what, START_BOUND, || Ok(self.readiness()?.then_some(())))
+        wait_unless_failed(what, START_BOUND, || self.readiness())
             .with_context(|| format!("its log ends:\n{}", self.log_tail()))
     }
 

@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod plan;
 pub mod process;
 pub mod rabbitmq;
+pub mod scenario;
 pub mod sniffer;
 pub mod sweep;
 pub mod traffic;

@@ -301,11 +301,20 @@ mod tests {
             mode: "auto",
             link_kind: "auto",
             private_key_file: "link.key",
-            public_keys: &["C".into(), "A".into(), "B".into()],
+            public_keys: &["A", "E", "I"].map(|it| it.repeat(43) + "="),
             rules: &rules(),
             flow_capacity: 65536,
         }
         .text()
+    }
+
+    #[test]
+    fn the_site_files_are_valid() {
+        for site in SITES {
+            if let Err(error) = gateway_control::site_file::parse(&text(site)) {
+                panic!("{}: {error}\n{}", site.name, text(site));
+            }
+        }
     }
 
     #[test]

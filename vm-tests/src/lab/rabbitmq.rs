@@ -1,7 +1,6 @@
 //! RabbitMQ as Debian ships it, run in a namespace with every file of its own, and the AMQP
 //! clients of Debian's amqp-tools.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -55,8 +54,8 @@ impl Broker {
         Ok(())
     }
 
-    /// The addresses of the clients connected now, as the broker sees them.
-    pub fn peers(&self) -> Result<BTreeSet<Ipv4Addr>> {
+    /// The addresses of the connections there are now, as the broker sees them.
+    pub fn peers(&self) -> Result<Vec<Ipv4Addr>> {
         let mut list = program("rabbitmqctl", &self.directory);
         list.args(["--quiet", "--no-table-headers", "list_connections", "peer_host"]);
         let output = self.namespace.output(&mut list, START_BOUND)?;
@@ -124,7 +123,7 @@ fn run(client: &Namespace, tool: &str, server: SocketAddrV4, arguments: &[&str])
 }
 
 fn url(server: SocketAddrV4) -> String {
-    format!("amqp://guest:guest@{server}/")
+    format!("amqp://guest:guest@{server}/%2f")
 }
 
 fn program(name: &str, directory: &Path) -> Command {

@@ -42,6 +42,19 @@ pub fn wait_for(
     wait_until(what, bound, || Ok(check()?.then_some(())))
 }
 
+/// [`wait_until`] for a condition that may become impossible: an error ends the wait at once.
+pub fn wait_unless_failed(
+    what: impl fmt::Display,
+    bound: Duration,
+    mut check: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    wait_until(what, bound, || match check() {
+        Ok(false) => Ok(None),
+        Ok(true) => Ok(Some(Ok(()))),
+        Err(error) => Ok(Some(Err(error))),
+    })?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +75,11 @@ mod tests {
             wait_until("a broker", Duration::from_millis(1), || bail!("refused"));
         let message = waited.unwrap_err().to_string();
         assert!(message.contains("a broker") && message.contains("refused"), "{message}");
+    }
+
+    #[test]
+    fn a_failed_condition_is_not_waited_for() {
+        let waited = wait_unless_failed("a daemon", Duration::from_secs(600), || bail!("ended"));
+        assert_eq!(waited.unwrap_err().to_string(), "ended");
     }
 }

@@ -1,0 +1,195 @@
+//! What a lab must show, on traffic alone: the demo, the tests on the host and those in the guests
+//! run the same scenarios. Each gives a line saying what was seen.
+//!
+//! They use the lab's own servers and clients and `ping`, so that a guest needs nothing more.
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Lab;
+use super::gateway::START_BOUND;
+use super::namespace::Namespace;
+use super::plan::{
+    AGENT_A, AGENT_B, CLIENT_PRESENCE, CLOUD, ECHO, ECHO_PORT, EDGE_A, EDGE_B, FILES, FILES_PORT,
+    HTTP_PORT, Rule, SITES, ServicePlan, VISITOR,
+};
+use super::traffic::{self, Body, Conversation, Download};
+use super::wait::wait_unless_failed;
+
+/// How long a refused client may be left without an answer before that counts as a refusal.
+const REFUSAL_BOUND: Duration = Duration::from_secs(3);
+const ANSWER_BOUND: Duration = Duration::from_secs(10);
+const VISITOR_RULE: &str = "edge-a-visitor";
+
+/// The cloud calls an agent in edge A and another in edge B that have the same real address.
+pub fn cloud_calls_both_agents(lab: &Lab) -> Result<String> {
+    let client = &lab.site(&CLOUD).client;
+    let a = fetch(client, &AGENT_A, HTTP_PORT, EDGE_A.name)?;
+    let b = fetch(client, &AGENT_B, HTTP_PORT, EDGE_B.name)?;
+    Ok(format!("{} said {a:?}, {} said {b:?}", AGENT_A.address(), AGENT_B.address()))
+}
+
+/// Edge A calls edge B, with which it has no link, through the hub.
+pub fn edge_calls_edge(lab: &Lab) -> Result<String> {
+    let said = fetch(&lab.site(&EDGE_A).client, &AGENT_B, HTTP_PORT, EDGE_B.name)?;
+    Ok(format!("{} said {said:?}", AGENT_B.address()))
+}
+
+/// Both edges call the cloud's HTTP server under the port it is exposed under.
+pub fn edges_call_cloud(lab: &Lab) -> Result<String> {
+    let a = fetch(&lab.site(&EDGE_A).client, &FILES, FILES_PORT, CLOUD.name)?;
+    let b = fetch(&lab.site(&EDGE_B).client, &FILES, FILES_PORT, CLOUD.name)?;
+    Ok(format!("to edge A it said {a:?}, to edge B {b:?}"))
+}
+
+/// Pings presences: an edge the cloud, the cloud an edge, an edge the other.
+pub fn pings(lab: &Lab) -> Result<String> {
+    for (from, service) in [
+        (&EDGE_A, &FILES),
+        (&EDGE_B, &FILES),
+        (&CLOUD, &AGENT_A),
+        (&CLOUD, &AGENT_B),
+        (&EDGE_A, &AGENT_B),
+    ] {
+        Lab::ping(&lab.site(from).client, service.address())
+            .with_context(|| format!("from {}", from.name))?;
+    }
+    Ok("edge to cloud, cloud to edge, edge to edge: all answered".to_owned())
+}
+
+/// UDP to the cloud's echo server from both edges, and from edge to edge.
+pub fn datagrams(lab: &Lab) -> Result<String> {
+    for (from, service, name) in
+        [(&EDGE_A, &ECHO, "cloud"), (&EDGE_B, &ECHO, "cloud"), (&EDGE_A, &AGENT_B, "edge-b")]
+    {
+        let client = &lab.site(from).client;
+        let answer =
+            client.run(|| traffic::ask(service.at(ECHO_PORT), "hello", ANSWER_BOUND))??;
+        ensure!(answer.ends_with(" hello"), "the answer to {} is {answer:?}", from.name);
+        seen_as_local(&answer, name)?;
+    }
+    Ok("every datagram came back".to_owned())
+}
+
+/// A download with checksum from the cloud to edge A.
+pub fn download(lab: &Lab, bytes: u64) -> Result<String> {
+    let digest = begin_download(lab, bytes)?.finish()?;
+    must_match(&digest, bytes)?;
+    Ok(format!("{bytes} bytes, sha256 {}... as it must be", &digest[..16]))
+}
+
+/// A host that no rule names gets no answer, over TCP, UDP or ping.
+pub fn visitor_is_refused(lab: &Lab) -> Result<String> {
+    let visitor = &lab.site(&EDGE_A).visitor;
+    must_be_refused(visitor, FILES.at(FILES_PORT))?;
+    must_be_refused(visitor, AGENT_B.at(HTTP_PORT))?;
+    let echo = ECHO.at(ECHO_PORT);
+    let answer = visitor.run(|| traffic::ask(echo, "hello", Duration::from_secs(1)))?;
+    ensure!(answer.is_err(), "{VISITOR} got {answer:?} from {echo}");
+    ensure!(Lab::ping(visitor, FILES.address()).is_err(), "{VISITOR} can ping {}", FILES.address());
+    Ok(format!("{VISITOR} got no answer over TCP, UDP or ping"))
+}
+
+/// A rule for the visitor is added and lets it in; it is removed again, and the connection made
+/// meanwhile stops at its next packet, while others live on.
+pub fn rule_added_and_removed(lab: &mut Lab) -> Result<[String; 2]> {
+    let mut bystander = converse(&lab.site(&EDGE_A).client)?;
+    lab.allow(Rule::new(VISITOR_RULE, &EDGE_A, VISITOR, &ECHO))?;
+    let mut live = converse(&lab.site(&EDGE_A).visitor).context("with the rule added")?;
+    live.say("allowed", ANSWER_BOUND)?;
+    let added = format!("{VISITOR} got through: {:?}", live.greeting());
+
+    lab.forbid(VISITOR_RULE)?;
+    if live.say("no longer allowed", REFUSAL_BOUND).is_ok() {
+        bail!("the live connection of {VISITOR} goes on although its rule is gone");
+    }
+    must_be_refused(&lab.site(&EDGE_A).visitor, ECHO.at(ECHO_PORT))?;
+    bystander.say("still allowed", ANSWER_BOUND).context("a connection that is allowed")?;
+    let removed = "its live connection stopped at the next packet, another client's lives on";
+    Ok([added, removed.to_owned()])
+}
+
+/// Every `gatewayd` is killed with SIGKILL in the middle of a download: it finishes, and new
+/// connections are made.
+pub fn killed_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
+    let mut download = begin_download(lab, bytes)?;
+    let before = download.read_to(bytes / 3)?;
+    for site in SITES {
+        lab.gateway(site).kill()?;
+    }
+    must_match(&download.finish()?, bytes)?;
+    edges_call_cloud(lab).context("a new connection with no gatewayd alive")?;
+    edge_calls_edge(lab).context("a new connection through the hub with no gatewayd alive")?;
+    Ok(format!(
+        "killed all three after {before} bytes; the rest of the {bytes} came, checksum right, \
+         and new connections were made"
+    ))
+}
+
+/// Every `gatewayd`, killed before, is started again while a download runs: nothing changes for
+/// it, nor for a connection that was there before.
+pub fn started_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
+    let mut conversation = converse(&lab.site(&EDGE_B).client)?;
+    let mut download = begin_download(lab, bytes)?;
+    let before = download.read_to(bytes / 10)?;
+    for site in SITES {
+        lab.gateway(site).launch()?;
+    }
+    // The last tenth is left for after the start, so that the download spans it.
+    let (step, most) = (bytes / 200, bytes / 10 * 9);
+    let (mut ready, mut received) = ([false; SITES.len()], before);
+    wait_unless_failed("the gateways to be ready again", START_BOUND, || {
+        received = download.read_to((received + step).min(most))?;
+        for (site, ready) in SITES.into_iter().zip(&mut ready) {
+            *ready = *ready || lab.gateway(site).readiness()?;
+        }
+        Ok(ready.iter().all(|ready| *ready))
+    })?;
+    must_match(&download.finish()?, bytes)?;
+    conversation.say("still here", ANSWER_BOUND).context("a connection older than the start")?;
+    edges_call_cloud(lab).context("a new connection after the start")?;
+    Ok(format!(
+        "started all three after {before} bytes, ready by {received}; all {bytes} came, checksum \
+         right"
+    ))
+}
+
+fn begin_download(lab: &Lab, bytes: u64) -> Result<Download> {
+    let (client, path) = (&lab.site(&EDGE_A).client, format!("/bytes/{bytes}"));
+    client.run(|| Download::open(FILES.at(FILES_PORT), &path))?
+}
+
+fn must_match(digest: &str, bytes: u64) -> Result<()> {
+    ensure!(digest == Body::new(bytes).digest(), "{bytes} bytes came with a wrong checksum");
+    Ok(())
+}
+
+fn converse(client: &Namespace) -> Result<Conversation> {
+    let mut conversation = client.run(|| Conversation::open(ECHO.at(ECHO_PORT)))??;
+    seen_as_local(conversation.greeting(), CLOUD.name)?;
+    conversation.say("hello", ANSWER_BOUND)?;
+    Ok(conversation)
+}
+
+fn fetch(client: &Namespace, service: &ServicePlan, port: u16, name: &str) -> Result<String> {
+    let said = client.run(|| traffic::fetch(service.at(port), "/"))??.trim().to_owned();
+    seen_as_local(&said, name)?;
+    Ok(said)
+}
+
+/// The server of this name answered, and the client appeared to it as its site's client presence.
+fn seen_as_local(said: &str, name: &str) -> Result<()> {
+    ensure!(
+        said.starts_with(&format!("{name} {CLIENT_PRESENCE}:")),
+        "the answer is {said:?}, not from {name} to {CLIENT_PRESENCE}"
+    );
+    Ok(())
+}
+
+fn must_be_refused(client: &Namespace, server: SocketAddrV4) -> Result<()> {
+    let connected = client.run(|| traffic::connect_within(server, REFUSAL_BOUND))?;
+    ensure!(connected.is_err(), "a client without permission is connected to {server}");
+    Ok(())
+}
