@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gotatun::device::DeviceBuilder;
 use gotatun::device::uapi::{UapiClient, UapiServer};
+use gotatun::device::{DefaultDeviceTransports, Device, DeviceBuilder};
 use gotatun::tun::tun_async_device::TunDevice;
 use nix::sys::stat::{Mode, umask};
 use tokio::net::UnixListener;
@@ -96,14 +96,37 @@ async fn serve(interface: &InterfaceName) -> Result<&'static str, String> {
         .map_err(|error| error.to_string())?;
     report(READY);
     tracing::info!(%interface, %index, "link device serves");
+    let ended = async {
+        tokio::select! {
+            () = gone(&mut events, &netlink, index) => "its device was deleted",
+            _ = terminated.recv() => "asked to end",
+            () = socket.accept(client) => "its control socket broke",
+        }
+    };
+    tokio::pin!(ended);
     let reason = tokio::select! {
-        () = gone(&mut events, &netlink, index) => "its device was deleted",
-        () = device.wait() => "its device broke",
-        _ = terminated.recv() => "asked to end",
-        () = socket.accept(client) => "its control socket broke",
+        reason = &mut ended => reason,
+        () = device.wait() => match netlink.interface_by_index(index).await {
+            Ok(Some(_)) => {
+                revive(&device).await?;
+                ended.await
+            }
+            _ => "its device was deleted",
+        },
     };
     device.stop().await;
     Ok(reason)
+}
+
+/// Starts the forwarding tasks again, with new sessions.
+///
+/// gotatun 0.10 can report its own rebinding (for a new listen port) as the end of the TUN device,
+/// once in its life: stopping the old tasks races with their noticing that their channels closed.
+/// Whether they ended for that or for a socket error cannot be told, so they are started anew.
+async fn revive(device: &Device<DefaultDeviceTransports>) -> Result<(), String> {
+    tracing::warn!("forwarding stopped though the device is there; starting it again");
+    device.suspend().await;
+    device.resume().await.map_err(|error| error.to_string())
 }
 
 /// Says one thing to the parent and closes standard output.
