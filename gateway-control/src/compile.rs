@@ -239,3 +239,155 @@ fn name(tables: &mut Tables, kind: NameKind, number: u32, text: &str) {
 fn prefix(net: Ipv4Net) -> Prefix {
     Prefix::new(Ipv4::from(net.network()), net.prefix_len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site_file::parse;
+
+    const SITE: &str = r#"
+        gateway = { name = "edge-gw" }
+        site = { name = "edge", transit = "240.0.16.0/20", presence_pool = "10.0.0.192/26", client_presence = "10.0.0.250" }
+        link = { private_key_file = "link.key", listen_port = 51820, relay = true }
+        remote_site = [{ name = "cloud", transit = "240.0.32.0/19" }]
+        peer = [{ site = "cloud", public_key = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=" }]
+        lan = [
+            { interface = "lan1", networks = ["10.0.9.0/32"] },
+            { interface = "lan0", networks = ["10.0.0.0/24"] },
+        ]
+        service = [
+            { name = "rabbitmq", site = "cloud", number = 9, ports = ["tcp/4-7"], presence = "10.0.0.200" },
+            { name = "web", site = "edge", number = 1, ports = ["tcp/80->8080", "udp/*", "icmp-echo"], backend = "10.0.0.10" },
+        ]
+        [[allow]]
+        id = "wide"
+        from = "edge"
+        clients = ["10.0.0.0/30"]
+        to = "rabbitmq.cloud"
+        [[allow]]
+        id = "host"
+        from = "edge"
+        clients = ["10.0.0.0/32"]
+        to = "rabbitmq.cloud"
+        [[allow]]
+        id = "wide-again"
+        from = "edge"
+        clients = ["10.0.0.0/30"]
+        to = "rabbitmq.cloud"
+        [[allow]]
+        id = "cloud-web"
+        from = "cloud"
+        to = "web.edge"
+        [[allow]]
+        id = "inside"
+        from = "edge"
+        to = "web.edge"
+    "#;
+
+    fn interfaces() -> Interfaces {
+        [("lan0", 7, 2), ("lan1", 8, 3), ("presence", 9, 0)]
+            .into_iter()
+            .map(|(name, index, mac)| {
+                (name.parse().unwrap(), Interface { index, mac: [mac; 6], mtu: 1420 })
+            })
+            .collect()
+    }
+
+    fn tables() -> Tables {
+        compile(&parse(SITE).unwrap_or_else(|error| panic!("{error}")), &interfaces()).unwrap()
+    }
+
+    fn lines<K: std::fmt::Debug, V: std::fmt::Debug>(map: &BTreeMap<K, V>) -> Vec<String> {
+        map.iter().map(|(key, value)| format!("{key:?} = {value:?}")).collect()
+    }
+
+    fn transit(third: u8, last: u8) -> TransitAddress {
+        std::net::Ipv4Addr::new(240, 0, third, last).into()
+    }
+
+    #[test]
+    fn settings_of_a_site() {
+        let settings = tables().settings;
+        assert_eq!((settings.generation, settings.relay, settings.link_mss), (0, 1, 1380));
+        assert_eq!(settings.pool.to_string(), "10.0.0.192/26");
+        assert_eq!(settings.block.to_string(), "240.0.16.0/20");
+        let networks: Vec<_> = settings.networks[..settings.network_count as usize]
+            .iter()
+            .map(|net| (net.prefix.to_string(), net.first, net.interface, net.mac[0]))
+            .collect();
+        assert_eq!(
+            networks,
+            [("10.0.9.0/32".to_owned(), 0, 8, 3), ("10.0.0.0/24".to_owned(), 1, 7, 2)]
+        );
+        assert_eq!(settings.timeouts, Timeouts::default());
+    }
+
+    #[test]
+    fn routes_cover_whole_blocks() {
+        let tables = tables();
+        let route = |site, link| Route { site: SiteNumber(site), link };
+        let expected = BTreeMap::from([(1, route(1, 0)), (2, route(2, 9)), (3, route(2, 9))]);
+        assert_eq!(tables.routes, expected);
+        assert_eq!(tables.name(NameKey::new(NameKind::Site, 1)), "edge");
+        assert_eq!(tables.name(NameKey::new(NameKind::Site, 2)), "cloud");
+    }
+
+    #[test]
+    fn services_and_their_presences() {
+        let tables = tables();
+        let (web, rabbitmq) = (transit(24, 1), transit(48, 9));
+        let address = |last| LocalAddress::from(std::net::Ipv4Addr::new(10, 0, 0, last));
+        assert_eq!(
+            tables.services[&web].kind(),
+            ServiceKind::Here { backend: address(10), clients: address(250) }
+        );
+        let presence = ServiceKind::Elsewhere { presence: address(200) };
+        assert_eq!(tables.services[&rabbitmq].kind(), presence);
+        assert_eq!(tables.presences[&8].kind(), PresenceKind::Service(rabbitmq));
+        assert_eq!(tables.presences[&58].kind(), PresenceKind::Client);
+        assert_eq!(tables.presences.len(), 2);
+        let name = NameKey::new(NameKind::Service, rabbitmq.0.number());
+        assert_eq!(tables.name(name), "rabbitmq.cloud");
+    }
+
+    #[test]
+    fn ports_become_prefixes() {
+        let ports = lines(&tables().ports);
+        let ports: Vec<_> = ports.iter().map(|line| line.split(" = ").next().unwrap()).collect();
+        assert_eq!(
+            ports,
+            ["240.0.24.1 udp", "240.0.48.9 tcp/4-7", "240.0.24.1 icmp/0", "240.0.24.1 tcp/80"]
+        );
+    }
+
+    /// 10.0.0.0/30 has the indices 1 to 4, which are no prefix: 1, 2 to 3, 4. The first is also all
+    /// of 10.0.0.0/32, whose rule is more specific and holds it.
+    #[test]
+    fn the_more_specific_rule_holds_an_entry_both_come_to() {
+        let tables = tables();
+        let rule = |allow: &Allow| tables.name(NameKey::new(NameKind::Rule, allow.rule));
+        let mut allows: Vec<_> =
+            tables.allows.iter().map(|(key, allow)| format!("{key:?}: {}", rule(allow))).collect();
+        allows.sort();
+        assert_eq!(
+            allows,
+            [
+                "240.0.16.1/32 -> 240.0.48.9: host",
+                "240.0.16.2/31 -> 240.0.48.9: wide",
+                "240.0.16.4/32 -> 240.0.48.9: wide",
+                "240.0.32.0/20 -> 240.0.24.1: cloud-web",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_interface_is_named() {
+        let model = parse(SITE).unwrap();
+        for missing in ["lan0", "presence"] {
+            let mut interfaces = interfaces();
+            interfaces.remove(&missing.parse().unwrap());
+            let error = compile(&model, &interfaces).unwrap_err().to_string();
+            assert!(error.contains(missing) && error.contains("does not exist"), "{error}");
+        }
+    }
+}

@@ -108,7 +108,6 @@ fn write_flows(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
         ("closed", timeouts.closed),
         ("datagram", timeouts.datagram),
         ("datagram_replied", timeouts.datagram_replied),
-        ("other", timeouts.other),
     ] {
         writeln!(f, "{key} = {}", text(timeout))?;
     }

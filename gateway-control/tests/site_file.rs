@@ -207,9 +207,9 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
     ),
     (
         "[[allow]]\nid = \"a-r",
-        "[flows.timeouts]\nother = \"0s\"\n[[allow]]\nid = \"a-r",
+        "[flows.timeouts]\nclosed = \"0s\"\n[[allow]]\nid = \"a-r",
         "0s",
-        &["flows.timeouts: other", "1s to 720h"],
+        &["flows.timeouts: closed", "1s to 720h"],
     ),
     // Sites.
     ("name = \"edge-b\"", "name = \"cloud\"", "cloud", &["site cloud", "rename"]),

@@ -57,25 +57,22 @@ pub struct Timeouts {
     pub half_closed: Timeout,
     /// TCP, both ends closed or reset.
     pub closed: Timeout,
-    /// UDP and ICMP echo, unanswered.
+    /// Every other protocol, unanswered.
     pub datagram: Timeout,
-    /// UDP and ICMP echo, answered.
+    /// Every other protocol, answered.
     pub datagram_replied: Timeout,
-    /// Every other protocol.
-    pub other: Timeout,
 }
 
 impl Default for Timeouts {
-    /// TCP: no less than RFC 5382 REQ-5 asks (2 hours 4 minutes open). UDP: RFC 4787 REQ-5.
+    /// What the data path holds to be the default; RFC 5382 REQ-5 and RFC 4787 REQ-5 ask for no less.
     fn default() -> Self {
         Self {
             opening: Timeout(30),
             open: Timeout(7440),
             half_closed: Timeout(300),
             closed: Timeout(10),
-            datagram: Timeout(60),
+            datagram: Timeout(120),
             datagram_replied: Timeout(180),
-            other: Timeout(600),
         }
     }
 }

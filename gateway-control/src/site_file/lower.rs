@@ -216,7 +216,6 @@ impl Reader {
         let datagram = self.optional(&at, "datagram", raw.datagram.as_ref());
         let datagram_replied =
             self.optional(&at, "datagram_replied", raw.datagram_replied.as_ref());
-        let other = self.optional(&at, "other", raw.other.as_ref());
         let default = Timeouts::default();
         Some(FlowSettings {
             capacity: capacity?.unwrap_or_default(),
@@ -227,7 +226,6 @@ impl Reader {
                 closed: closed?.unwrap_or(default.closed),
                 datagram: datagram?.unwrap_or(default.datagram),
                 datagram_replied: datagram_replied?.unwrap_or(default.datagram_replied),
-                other: other?.unwrap_or(default.other),
             },
         })
     }

@@ -119,5 +119,4 @@ pub(super) struct Timeouts {
     pub(super) closed: Option<Text>,
     pub(super) datagram: Option<Text>,
     pub(super) datagram_replied: Option<Text>,
-    pub(super) other: Option<Text>,
 }
