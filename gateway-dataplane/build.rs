@@ -49,7 +49,7 @@ fn build() -> Result<(), String> {
 fn compile(workspace: &Path, target: &Path) -> Result<PathBuf, String> {
     let toolchain = ebpf_toolchain::find()
         .map_err(|missing| format!("{missing}; `cargo xtask setup` installs it"))?;
-    let mut command = toolchain.cargo_command();
+    let mut command = toolchain.command(&toolchain.cargo);
     command
         .current_dir(workspace)
         .args([

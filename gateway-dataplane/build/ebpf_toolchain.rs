@@ -68,15 +68,16 @@ pub(crate) fn find() -> Result<EbpfToolchain, Missing> {
 }
 
 impl EbpfToolchain {
-    /// The nested `cargo` with a clean environment; the caller adds the subcommand.
+    /// The toolchain's cargo, or a program that runs it, with a clean environment.
     ///
     /// What the outer cargo says about its own compiler, flags and directories must not reach it.
-    pub(crate) fn cargo_command(&self) -> Command {
-        let mut command = Command::new(&self.cargo);
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in env::vars_os().filter(|(name, _)| is_of_outer_build(name)) {
             command.env_remove(name);
         }
         command
+            .env("CARGO", &self.cargo)
             .env("RUSTC", &self.rustc)
             .env("RUSTC_BOOTSTRAP", "1")
             .env("LD_LIBRARY_PATH", &self.llvm_directory)

@@ -30,8 +30,8 @@ pub(crate) fn run(workspace: &Path, guests: bool) -> Result<Tally> {
     setup::ensure(workspace, &needs)?;
 
     let mut report = Report::default();
-    for (name, outcome) in lint::checks(workspace) {
-        report.check(name, outcome);
+    for (name, check) in lint::CHECKS {
+        report.check(name, check(workspace));
     }
     report.check("layers", layers::check(workspace));
     match Artifacts::all(workspace) {
@@ -160,8 +160,8 @@ impl Report {
 pub(crate) fn lint(workspace: &Path) -> Result<Tally> {
     setup::ensure(workspace, &[Need::KernelHalf, Need::KernelHalfLint])?;
     let mut report = Report::default();
-    for (name, outcome) in lint::checks(workspace) {
-        report.check(name, outcome);
+    for (name, check) in lint::CHECKS {
+        report.check(name, check(workspace));
     }
     let built = Artifacts::programs(workspace, &SELECTION, crate::artifacts::Profile::Dev);
     let outcome = built.and_then(|artifacts| documentation(workspace, &artifacts));
