@@ -99,7 +99,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Lab(action) => sites::lab(workspace, &action)?,
         Task::Test { no_vm } => return Ok(good(test::run(workspace, !no_vm)?)),
         Task::Vm { kernels } => {
-            setup::ensure(workspace, &[Need::KernelHalf, Need::Guests, Need::Sites])?;
+            setup::ensure(workspace, &[Need::KernelHalf, Need::Guests])?;
             let tally = guest::run(workspace, &kernels, &Artifacts::all(workspace)?)?;
             println!("{tally}");
             return Ok(good(tally));

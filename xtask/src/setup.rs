@@ -33,7 +33,8 @@ pub(crate) enum Need {
 pub(crate) const ALL: [Need; 4] =
     [Need::KernelHalf, Need::KernelHalfLint, Need::Guests, Need::Sites];
 
-const GUEST_PACKAGES: [&str; 3] = ["busybox-static", "kmod", "qemu-system-x86"];
+const GUEST_PACKAGES: [&str; 5] =
+    ["busybox-static", "iproute2", "iputils-ping", "kmod", "qemu-system-x86"];
 const COMPILER_PACKAGES: [&str; 3] = ["cargo-web", "rust-web-src", "rustc-web"];
 const LINT_PACKAGE: &str = "rust-web-clippy";
 /// The last series that loads the compiler's own LLVM instead of bringing one.
@@ -261,19 +262,14 @@ fn absent(wanted: BTreeSet<String>) -> Result<BTreeSet<String>> {
 /// Where there is no dpkg: is the program there that the package is wanted for?
 fn is_present(package: &str) -> bool {
     let program = match package {
+        "amqp-tools" => "amqp-publish",
         "busybox-static" => "busybox",
         "iproute2" => "ip",
         "iputils-ping" => "ping",
         "kmod" => "depmod",
         "knot" => "knotd",
+        "knot-dnsutils" => "kdig",
         "qemu-system-x86" => "qemu-system-x86_64",
-        "wireguard-tools" => "wg",
-        "python3-pika" => {
-            return Command::new("python3")
-                .args(["-c", "import pika"])
-                .output()
-                .is_ok_and(|output| output.status.success());
-        }
         same => same,
     };
     let path = env::var_os("PATH").unwrap_or_default();

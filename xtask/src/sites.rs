@@ -19,13 +19,20 @@ const DIRECTORY: &str = "PRESENCE_BIN_DIR";
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabAction {
     /// Makes the sites and leaves them running
-    Up,
+    Up {
+        /// Leaves out RabbitMQ and the name server
+        #[arg(long)]
+        bare: bool,
+    },
     /// Removes them
     Down,
-    /// A shell in one of the lab's namespaces
+    /// A shell on one of the lab's hosts
     Shell {
-        /// The namespace; `up` lists them
+        /// The host; `up` lists them
         name: String,
+        /// A command to run instead of a shell
+        #[arg(trailing_var_arg = true)]
+        command: Vec<String>,
     },
 }
 
@@ -42,11 +49,19 @@ pub(crate) fn demo(workspace: &Path) -> Result<()> {
 
 /// Sets up, builds, and becomes the lab's program; returns only if that fails.
 pub(crate) fn lab(workspace: &Path, action: &LabAction) -> Result<()> {
+    let mut arguments = Vec::new();
     match action {
-        LabAction::Up => become_program(workspace, "lab", &["up"]),
-        LabAction::Down => become_program(workspace, "lab", &["down"]),
-        LabAction::Shell { name } => become_program(workspace, "lab", &["shell", name]),
+        LabAction::Up { bare } => {
+            arguments.push("up");
+            arguments.extend(bare.then_some("--bare"));
+        }
+        LabAction::Down => arguments.push("down"),
+        LabAction::Shell { name, command } => {
+            arguments.extend(["shell", name, "--"]);
+            arguments.extend(command.iter().map(String::as_str));
+        }
     }
+    become_program(workspace, "lab", &arguments)
 }
 
 fn become_program(workspace: &Path, name: &str, arguments: &[&str]) -> Result<()> {
