@@ -172,7 +172,7 @@ fn ports() -> impl Strategy<Value = Ports> {
 
 /// Every fourth list or so opens all of UDP instead of some of it.
 fn drawn_all(specs: &[String]) -> bool {
-    specs.len() % 4 == 0
+    specs.len().is_multiple_of(4)
 }
 
 fn services(
