@@ -22,6 +22,7 @@ use link_scenario::{End, HOSTS, PORT_A, Pair, UNDERLAY};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
+use vm_tests::lab::namespace::Namespace;
 use vm_tests::lab::traffic::Body;
 use vm_tests::lab::wait::wait_for;
 
@@ -107,7 +108,19 @@ fn bulk_tcp_crosses_with_its_checksums_finished() -> Result<()> {
         Ok(bytes)
     })?;
     assert!(received == sent, "{} of {LENGTH} bytes arrived, or changed ones", received.len());
+    let mean = mean_received(pair.gateway(End::A), "lan0")?;
+    assert!(mean > 3000, "no segments to cut: packets of {mean} bytes reached the gateway");
     Ok(())
+}
+
+/// Mean length in bytes of the packets a device has received.
+fn mean_received(namespace: &Namespace, device: &str) -> Result<u64> {
+    let table = namespace.run(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
+    let line = table.lines().find_map(|line| line.trim().strip_prefix(&format!("{device}:")));
+    let mut numbers = line.context("no such device")?.split_whitespace();
+    let bytes: u64 = numbers.next().context("no bytes")?.parse()?;
+    let packets: u64 = numbers.next().context("no packets")?.parse()?;
+    Ok(bytes / packets.max(1))
 }
 
 fn body(length: usize) -> Vec<u8> {
@@ -380,4 +393,52 @@ fn without_permission_the_device_process_says_so() -> Result<()> {
     let said = String::from_utf8(output.stdout)?;
     assert!(said.contains("CAP_NET_ADMIN"), "{said}");
     Ok(())
+}
+
+#[test]
+fn the_kernel_decides_what_auto_means() -> Result<()> {
+    let pair = Pair::new(LinkKind::Auto, 1500)?;
+    let probe = pair.gateway(End::A).ip("link add probe0 type wireguard");
+    let expected = if probe.is_ok() { Backend::Kernel } else { Backend::Userspace };
+    assert_eq!(pair.ensure(End::A)?.backend, expected);
+    pair.remove(End::A)?;
+
+    let mut insisting = pair.settings[0].clone();
+    insisting.kind = LinkKind::Kernel;
+    match (expected, pair.try_ensure(End::A, &insisting)?) {
+        (Backend::Kernel, Ok(device)) => assert_eq!(device.backend, Backend::Kernel),
+        (Backend::Userspace, Err(LinkError::NoKernelWireGuard { .. })) => {}
+        (_, other) => panic!("{other:?}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn the_least_mtu_of_the_routes_to_the_endpoints_counts() -> Result<()> {
+    let mut pair = userspace()?;
+    let mut farther = pair.settings[1].peers[0].clone();
+    farther.public_key = "DD5yKRfzExcV5+kDnTroDgCU15latdMjiQ59j1hEuk8=".parse()?;
+    farther.endpoint = Some(SocketAddr::from(([198, 51, 100, 1], PORT_A)));
+    farther.transit.clear();
+    pair.settings[1].peers.push(farther);
+    let route = format!("route add 198.51.100.0/24 via {} mtu 1300", UNDERLAY[0]);
+    pair.gateway(End::B).ip(&route)?;
+    assert_eq!(pair.ensure(End::B)?.mtu, 1240);
+
+    pair.gateway(End::B).ip(&route.replace("add", "replace").replace("1300", "1200"))?;
+    assert_eq!(pair.ensure(End::B)?.mtu, 1140);
+    Ok(())
+}
+
+#[test]
+fn a_device_process_that_hangs_holds_up_nobody() -> Result<()> {
+    let pair = linked()?;
+    let pid = process(&pair, End::B)?;
+    kill(pid, Signal::SIGSTOP)?;
+    let refused = pair.try_ensure(End::B, &pair.settings[1]);
+    kill(pid, Signal::SIGCONT)?;
+    let refused = refused?;
+    assert!(matches!(&refused, Err(LinkError::Unresponsive { .. })), "{refused:?}");
+    pair.ensure(End::B)?;
+    pair.echo(End::B)
 }

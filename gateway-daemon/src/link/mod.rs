@@ -48,7 +48,9 @@ use self::mtu::UnderlayPath;
 use self::process::Server;
 use self::record::ConfiguredEndpoints;
 use self::wireguard::{Change, Observed};
-use crate::netlink::{Interface, InterfaceIndex, InterfaceKind, InterfaceName, Netlink};
+use crate::netlink::{
+    Interface, InterfaceIndex, InterfaceKind, InterfaceName, Netlink, NetlinkError,
+};
 
 /// A link device that is up and as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,10 +120,7 @@ pub async fn remove(interface: &InterfaceName, host: &LinkHost) -> Result<(), Li
     let netlink = Netlink::connect()?;
     if let Some(found) = netlink.interface(interface).await? {
         let backend = adoptable(interface, &found)?;
-        netlink.delete(found.index).await.map_err(|error| match error.errno() {
-            Some(Errno::EPERM) => permission(interface, format!("delete {}", found.kind)),
-            _ => error.into(),
-        })?;
+        netlink.delete(found.index).await.map_err(|error| refused(interface, error))?;
         if backend == Backend::Userspace {
             process::ended(interface).await?;
         }
@@ -179,10 +178,7 @@ async fn create(
                     return Err(LinkError::NoKernelWireGuard { interface: interface.clone() });
                 }
                 Some(Errno::EOPNOTSUPP) => {}
-                Some(Errno::EPERM) => {
-                    return Err(permission(interface, "create a WireGuard device".into()));
-                }
-                _ => return Err(error.into()),
+                _ => return Err(refused(interface, error)),
             },
         }
     }
@@ -216,17 +212,19 @@ async fn configure(
             source,
         })?;
     if found.mtu != mtu {
-        netlink.set_mtu(found.index, mtu).await?;
+        let set = netlink.set_mtu(found.index, mtu).await;
+        set.map_err(|error| refused(interface, error))?;
     }
     if !found.up {
-        netlink.refuse_link_local(found.index).await?;
+        let refuse = netlink.refuse_link_local(found.index).await;
+        refuse.map_err(|error| refused(interface, error))?;
         netlink.set_up(found.index).await.map_err(|error| match error.errno() {
             // A kernel device binds its port when it goes up.
             Some(Errno::EADDRINUSE) => LinkError::PortInUse {
                 interface: interface.clone(),
                 port: settings.listen_port.map_or(0, NonZeroU16::get),
             },
-            _ => error.into(),
+            _ => refused(interface, error),
         })?;
     }
     Ok(Device { index: found.index, mtu, backend })
@@ -324,6 +322,13 @@ async fn wanted_mtu(
         }
     }
     Ok(mtu::over(&paths, backend))
+}
+
+fn refused(interface: &InterfaceName, error: NetlinkError) -> LinkError {
+    match error {
+        NetlinkError::Refused { doing, errno: Errno::EPERM } => permission(interface, doing),
+        error => error.into(),
+    }
 }
 
 fn permission(interface: &InterfaceName, doing: String) -> LinkError {

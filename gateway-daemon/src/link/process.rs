@@ -5,7 +5,7 @@
 //! `ready`, or why it cannot be.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -53,11 +53,12 @@ pub(super) fn socket_path(interface: &InterfaceName) -> PathBuf {
 /// Finds out who serves the device of that name.
 pub(super) fn server(interface: &InterfaceName) -> Result<Server, LinkError> {
     let path = socket_path(interface);
-    let failed = |doing, source| LinkError::File {
-        interface: interface.clone(),
-        doing,
-        path: path.clone(),
-        source,
+    let failed = |doing: &'static str, source: io::Error| match source.kind() {
+        io::ErrorKind::PermissionDenied => LinkError::Permission {
+            interface: interface.clone(),
+            doing: format!("{doing} {}", path.display()),
+        },
+        _ => LinkError::File { interface: interface.clone(), doing, path: path.clone(), source },
     };
     match fs::symlink_metadata(&path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
@@ -92,6 +93,15 @@ pub(super) fn server(interface: &InterfaceName) -> Result<Server, LinkError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Server::None),
         Err(error) => Err(failed("compare network namespaces for", error)),
     }
+}
+
+/// Asks the device for its configuration and waits for the beginning of an answer.
+pub(super) fn sign_of_life(interface: &InterfaceName, patience: Duration) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket_path(interface))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    stream.write_all(b"get=1\n\n")?;
+    stream.read_exact(&mut [0])
 }
 
 /// Starts a device process and waits until it serves.

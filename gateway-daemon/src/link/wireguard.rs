@@ -1,19 +1,20 @@
 //! Reading and changing a WireGuard device, kernel or userspace alike, by `wireguard_control`.
 //!
-//! The library blocks, so its calls run on blocking threads and are waited for with a bound.
-//! Its userspace half starts `wireguard-go` when the control socket does not answer: callers
-//! check with [`super::process::serves`] first.
+//! The library blocks without a bound, so its calls run on threads of their own and are waited
+//! for with one. Its userspace half starts `wireguard-go` when the control socket cannot be
+//! connected to, so a userspace device is asked for a sign of life first.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use wireguard_control::{Device, DeviceUpdate, Key, PeerConfigBuilder};
 
 use super::peers::{ObservedPeer, PeerChange};
 use super::settings::{PrivateKey, PublicKey};
-use super::{Backend, LinkError};
+use super::{Backend, LinkError, process};
 use crate::netlink::InterfaceName;
 
 /// Longest wait for a device's answer.
@@ -41,7 +42,7 @@ pub(super) async fn read(
     backend: Backend,
 ) -> Result<Observed, LinkError> {
     let name = library_name(interface)?;
-    let device = blocking(interface, "read its WireGuard configuration", move || {
+    let device = blocking(interface, backend, "read its WireGuard configuration", move || {
         Device::get(&name, backend.into())
     })
     .await?;
@@ -58,7 +59,7 @@ pub(super) async fn apply(
         return Ok(());
     }
     let name = library_name(interface)?;
-    blocking(interface, "change its WireGuard configuration", move || {
+    blocking(interface, backend, "change its WireGuard configuration", move || {
         DeviceUpdate::from(change).apply(&name, backend.into())
     })
     .await
@@ -150,22 +151,38 @@ fn library_name(interface: &InterfaceName) -> Result<wireguard_control::Interfac
     })
 }
 
-/// Runs one blocking call on a thread that shares this one's network namespace.
+/// Runs one blocking call on a thread of its own, which shares this one's network namespace.
+///
+/// Not one of the runtime's threads: a runtime does not end before all of those do.
 async fn blocking<T: Send + 'static>(
     interface: &InterfaceName,
+    backend: Backend,
     doing: &'static str,
     call: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, LinkError> {
+    let (answer, answered) = oneshot::channel();
+    let name = interface.clone();
+    std::thread::spawn(move || {
+        let alive = match backend {
+            Backend::Kernel => Ok(()),
+            Backend::Userspace => process::sign_of_life(&name, PATIENCE),
+        };
+        // Nobody listens any more if the wait timed out.
+        let _ = answer.send(alive.and_then(|()| call()));
+    });
     let failed = |source| LinkError::WireGuard { interface: interface.clone(), doing, source };
-    match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(call)).await {
+    let silent =
+        || LinkError::Unresponsive { interface: interface.clone(), doing, waited: PATIENCE };
+    match tokio::time::timeout(PATIENCE * 2, answered).await {
         Ok(Ok(Ok(value))) => Ok(value),
-        Ok(Ok(Err(error))) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err(LinkError::Permission { interface: interface.clone(), doing: doing.into() })
-        }
-        Ok(Ok(Err(error))) => Err(failed(error)),
-        Ok(Err(join)) => Err(failed(io::Error::other(join))),
-        Err(_) => {
-            Err(LinkError::Unresponsive { interface: interface.clone(), doing, waited: PATIENCE })
-        }
+        Ok(Ok(Err(error))) => Err(match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                LinkError::Permission { interface: interface.clone(), doing: doing.into() }
+            }
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => silent(),
+            _ => failed(error),
+        }),
+        Ok(Err(_)) => Err(failed(io::Error::other("the library call panicked"))),
+        Err(_) => Err(silent()),
     }
 }
