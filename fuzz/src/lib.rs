@@ -1,1 +1,12 @@
-//! Fuzz targets and their corpora; the corpora are replayed by plain cargo test.
+//! Fuzz targets: one module and one function each, called with any bytes. They return if all is
+//! well and panic if not. `cargo test -p fuzz` replays `corpus/TARGET/`; the package in `libfuzzer/`
+//! looks for new input.
+//!
+//! | target | input | what must hold |
+//! |---|---|---|
+//! | [`site_file()`] | a site file | no panic; a model compiles, and its rendering reads back the same |
+#![forbid(unsafe_code)]
+
+mod site_file;
+
+pub use site_file::site_file;
