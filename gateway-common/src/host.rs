@@ -7,14 +7,15 @@ use core::cell::{Cell, RefCell};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
-    TransitAddress, desired,
+    Reason, TransitAddress, desired,
     frame::{Frame, HEADERS},
     map::{
         Allow, AllowKey, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping, Presence, Route,
         Service, Settings,
     },
+    path::{self, Arrival},
     tables::{Carried, FlowSlot, Insertion, Tables},
-    verdict::{Forward, PortEdit, Rewrite, TransportChecksum, Verdict},
+    verdict::{ArpReply, Executor, Forward, PortEdit, Rewrite, TransportChecksum, Verdict},
     wire::{IcmpEcho, Ipv4Header, Tcp, Udp},
 };
 
@@ -185,6 +186,44 @@ impl FlowSlot for MemorySlot {
     }
 }
 
+/// What to do with a frame that came in on a LAN interface; see [`path::lan`].
+pub fn lan(frame: &[u8], tables: &MemoryTables, arrival: Arrival) -> Verdict {
+    path::lan(&Bytes(frame), tables, arrival, &Note)
+}
+
+/// What to do with a packet that came out of a link; see [`path::link`].
+pub fn link(frame: &[u8], tables: &MemoryTables, arrival: Arrival) -> Verdict {
+    path::link(&Bytes(frame), tables, arrival, &Note)
+}
+
+/// What to do with a frame before it enters the stack; see [`path::guard`].
+pub fn guard(frame: &[u8], tables: &MemoryTables, arrival: Arrival) -> Verdict {
+    path::guard(&Bytes(frame), tables, arrival, &Note)
+}
+
+/// Notes the verdict instead of carrying it out.
+struct Note;
+
+impl Executor for Note {
+    type Action = Verdict;
+
+    fn pass(&self) -> Verdict {
+        Verdict::Pass
+    }
+
+    fn refuse(&self, reason: Reason) -> Verdict {
+        Verdict::Refuse(reason)
+    }
+
+    fn answer(&self, reply: &ArpReply) -> Verdict {
+        Verdict::Answer(*reply)
+    }
+
+    fn forward(&self, forward: &Forward) -> Verdict {
+        Verdict::Forward(*forward)
+    }
+}
+
 /// Carries a verdict out on a frame in memory, as the kernel half does on a packet. The frame of a
 /// verdict made for other bytes may come out wrong but never panics.
 pub fn execute(frame: &mut [u8], verdict: &Verdict) {
@@ -198,18 +237,18 @@ pub fn execute(frame: &mut [u8], verdict: &Verdict) {
 fn edit(frame: &mut [u8], rewrite: &Rewrite) {
     let transport = rewrite.ip + Ipv4Header::LENGTH;
     write(frame, rewrite.ip + Ipv4Header::TTL_OFFSET, rewrite.header.as_bytes());
+    let identifier = transport + IcmpEcho::IDENTIFIER_OFFSET;
     match rewrite.ports {
         PortEdit::Keep => {}
-        PortEdit::Ports { source, destination } => {
-            write(frame, transport, source.as_bytes());
-            write(frame, transport + 2, destination.as_bytes());
+        PortEdit::Both => {
+            write(frame, transport, rewrite.source_port.as_bytes());
+            write(frame, transport + 2, rewrite.destination_port.as_bytes());
         }
-        PortEdit::Identifier(identifier) => {
-            write(frame, transport + IcmpEcho::IDENTIFIER_OFFSET, identifier.as_bytes());
-        }
+        PortEdit::RequestIdentifier => write(frame, identifier, rewrite.source_port.as_bytes()),
+        PortEdit::ReplyIdentifier => write(frame, identifier, rewrite.destination_port.as_bytes()),
     }
-    if let Some(edit) = rewrite.segment_size {
-        write(frame, edit.offset, edit.size.as_bytes());
+    if rewrite.segment_size.offset != 0 {
+        write(frame, rewrite.segment_size.offset, rewrite.segment_size.size.as_bytes());
     }
     let checksum = match rewrite.transport {
         TransportChecksum::None => return,

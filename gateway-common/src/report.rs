@@ -4,7 +4,7 @@
 use crate::{
     Reason,
     map::{Counter, Outcome},
-    verdict::Verdict,
+    verdict::Forward,
 };
 
 /// A verdict without its edits, which the frame itself shows.
@@ -21,18 +21,16 @@ pub struct Report {
 impl Report {
     const MAGIC: u32 = 0x5052_0001;
 
-    /// What there is to tell of a verdict.
+    /// What there is to tell of a packet that was not forwarded.
     #[inline(always)]
-    pub const fn of(verdict: &Verdict) -> Self {
-        let counter = verdict.counter();
-        match verdict {
-            Verdict::Forward(forward) => {
-                Self { counter, rule: forward.rule, interface: forward.egress.interface() }
-            }
-            Verdict::Pass | Verdict::Refuse(_) | Verdict::Answer(_) => {
-                Self { counter, rule: 0, interface: 0 }
-            }
-        }
+    pub const fn of(counter: Counter) -> Self {
+        Self { counter, rule: 0, interface: 0 }
+    }
+
+    /// What there is to tell of a packet that was forwarded.
+    #[inline(always)]
+    pub const fn of_forward(forward: &Forward) -> Self {
+        Self { counter: forward.counter(), rule: forward.rule, interface: forward.egress.interface }
     }
 
     /// The report as words.

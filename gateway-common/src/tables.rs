@@ -1,7 +1,7 @@
 //! How the packet path reads and changes the maps, wherever they lie.
 
 use crate::{
-    LocalAddress, Port, Ticks, TransitAddress,
+    Ticks, TransitAddress,
     map::{
         Allow, AllowKey, Counter, Direction, Flow, FlowKey, FlowState, NatKey, PortKey,
         PortMapping, Presence, Route, Service, Settings,
@@ -76,43 +76,4 @@ pub struct Carried {
     pub seen: Ticks,
     /// How far the flow has come with it.
     pub state: FlowState,
-}
-
-/// Both ends of a flow as one side names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoints<A> {
-    /// Who opened it.
-    pub client: A,
-    /// The client's port.
-    pub client_port: Port,
-    /// Who answers.
-    pub service: A,
-    /// The service's port.
-    pub service_port: Port,
-}
-
-impl FlowKey {
-    /// The ends as links name them.
-    #[inline(always)]
-    pub const fn endpoints(&self) -> Endpoints<TransitAddress> {
-        Endpoints {
-            client: self.client,
-            client_port: self.client_port,
-            service: self.service,
-            service_port: self.service_port,
-        }
-    }
-}
-
-impl Flow {
-    /// The ends as this site's LAN names them.
-    #[inline(always)]
-    pub const fn endpoints(&self) -> Endpoints<LocalAddress> {
-        Endpoints {
-            client: self.client,
-            client_port: self.client_port,
-            service: self.service,
-            service_port: self.service_port,
-        }
-    }
 }

@@ -1,6 +1,10 @@
 //! What is to happen with a frame: the packet path's answer, carried out by an executor.
+//!
+//! What an executor in the kernel gets is flat: every field is set in every case. A variant without a
+//! payload would leave registers undefined that the compiler may still store, which the verifier takes
+//! for a read of a register never written.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
     Port, Reason,
@@ -30,25 +34,34 @@ impl Verdict {
             Self::Pass => Counter::Outcome(Outcome::Passed),
             Self::Refuse(reason) => Counter::Refused(*reason),
             Self::Answer(_) => Counter::Outcome(Outcome::Answered),
-            Self::Forward(forward) => Counter::Outcome(match forward.egress {
-                Egress::Link { relayed: false, .. } => Outcome::ToLink,
-                Egress::Link { relayed: true, .. } => Outcome::Relayed,
-                Egress::Lan { .. } => Outcome::ToLan,
-            }),
+            Self::Forward(forward) => forward.counter(),
         }
     }
 }
 
 /// A whole ARP reply.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(2))]
 pub struct ArpReply {
     /// Back to who asked.
     pub ethernet: Ethernet,
     /// The answer.
     pub arp: Arp,
+}
+
+/// Carries out what the packet path decides. Each call ends the handling of one frame.
+pub trait Executor {
+    /// What the hook returns.
+    type Action;
+
+    /// Leaves the frame to the host.
+    fn pass(&self) -> Self::Action;
+    /// Drops it.
+    fn refuse(&self, reason: Reason) -> Self::Action;
+    /// Sends a reply in its place.
+    fn answer(&self, reply: &ArpReply) -> Self::Action;
+    /// Edits it and sends it on.
+    fn forward(&self, forward: &Forward) -> Self::Action;
 }
 
 /// How a packet goes on.
@@ -62,31 +75,36 @@ pub struct Forward {
     pub rule: u32,
 }
 
-/// Where a packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Egress {
-    /// Into a link, without a link-layer header.
-    Link {
-        /// Index of the link device.
-        interface: u32,
-        /// Whether it also came from a link.
-        relayed: bool,
-    },
-    /// Onto the LAN; the neighbour is looked up by the kernel.
-    Lan {
-        /// Index of the interface.
-        interface: u32,
-    },
+impl Forward {
+    /// What to count it as.
+    #[inline(always)]
+    pub const fn counter(&self) -> Counter {
+        Counter::Outcome(match self.egress.way {
+            Way::Link => Outcome::ToLink,
+            Way::Relay => Outcome::Relayed,
+            Way::Lan => Outcome::ToLan,
+        })
+    }
 }
 
-impl Egress {
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Egress {
     /// Index of the interface.
-    #[inline(always)]
-    pub const fn interface(self) -> u32 {
-        match self {
-            Self::Link { interface, .. } | Self::Lan { interface } => interface,
-        }
-    }
+    pub interface: u32,
+    /// What kind of way it is.
+    pub way: Way,
+}
+
+/// A way out of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Into a link, without a link-layer header.
+    Link,
+    /// Into a link, having come from one.
+    Relay,
+    /// Onto the LAN; the neighbour is looked up by the kernel.
+    Lan,
 }
 
 /// The edits that translate a packet. Offsets count from the start of the frame.
@@ -96,7 +114,11 @@ pub struct Rewrite {
     pub ip: u32,
     /// New octets 8 to 19 of the IP header.
     pub header: HeaderTail,
-    /// New ports.
+    /// The sender's port from now on.
+    pub source_port: Port,
+    /// The receiver's port from now on.
+    pub destination_port: Port,
+    /// Where these are written.
     pub ports: PortEdit,
     /// Which checksum covers addresses and ports.
     pub transport: TransportChecksum,
@@ -104,15 +126,13 @@ pub struct Rewrite {
     pub pseudo: Delta,
     /// How it changes because of the transport header itself.
     pub own: Delta,
-    /// New maximum segment size.
-    pub segment_size: Option<SegmentSizeEdit>,
+    /// New maximum segment size of a SYN.
+    pub segment_size: SegmentSizeEdit,
 }
 
 /// The second part of the IPv4 header, all of it that translation changes.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4))]
 pub struct HeaderTail {
     /// Hops left.
     pub ttl: u8,
@@ -126,20 +146,17 @@ pub struct HeaderTail {
     pub destination: [u8; 4],
 }
 
-/// How ports change.
+/// Which octets of the transport header ports are written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortEdit {
-    /// Not at all, or there are none.
+    /// None: nothing changes, or there are no ports.
     Keep,
-    /// Both ports, at the start of the transport header.
-    Ports {
-        /// The sender's.
-        source: Port,
-        /// The receiver's.
-        destination: Port,
-    },
-    /// The identifier of an ICMP echo message.
-    Identifier(Port),
+    /// Both ports, at the start of the header.
+    Both,
+    /// The identifier of an ICMP echo request, from the source port.
+    RequestIdentifier,
+    /// The identifier of an ICMP echo reply, from the destination port.
+    ReplyIdentifier,
 }
 
 /// Which checksum a transport header has.
@@ -156,9 +173,9 @@ pub enum TransportChecksum {
 }
 
 /// A lowered maximum segment size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentSizeEdit {
-    /// Where the two octets stand.
+    /// Where the two octets stand; 0 for nowhere.
     pub offset: u32,
     /// What they become, as a 16-bit number in network order.
     pub size: Port,

@@ -18,11 +18,11 @@ use aya_ebpf::{
 use gateway_common::{
     Reason,
     frame::{Frame, HEADERS},
-    map::Counter,
+    map::{Counter, Outcome},
     path::Arrival,
     report::Report,
     tables::Tables,
-    verdict::{ArpReply, Egress, Forward, PortEdit, Rewrite, TransportChecksum, Verdict},
+    verdict::{ArpReply, Executor, Forward, PortEdit, Rewrite, TransportChecksum, Way},
     wire::{IcmpEcho, Ipv4Header, Tcp, Udp},
 };
 use zerocopy::FromBytes;
@@ -125,21 +125,29 @@ impl XdpFrame {
     pub(crate) fn tables(&self) -> KernelTables {
         KernelTables { dry_run: self.context.ingress_ifindex() as u32 == LOOPBACK }
     }
+}
 
-    /// Carries a verdict out.
+impl Executor for XdpFrame {
+    type Action = u32;
+
     #[inline(always)]
-    pub(crate) fn execute(&self, verdict: &Verdict) -> u32 {
-        match verdict {
-            Verdict::Pass | Verdict::Forward(_) => xdp_action::XDP_PASS,
-            Verdict::Refuse(_) => xdp_action::XDP_DROP,
-            Verdict::Answer(reply) => {
-                if store::<ArpReply>(self, 0, *reply) {
-                    xdp_action::XDP_TX
-                } else {
-                    xdp_action::XDP_DROP
-                }
-            }
-        }
+    fn pass(&self) -> u32 {
+        xdp_action::XDP_PASS
+    }
+
+    #[inline(always)]
+    fn refuse(&self, _: Reason) -> u32 {
+        xdp_action::XDP_DROP
+    }
+
+    #[inline(always)]
+    fn answer(&self, reply: &ArpReply) -> u32 {
+        if store(self, 0, *reply) { xdp_action::XDP_TX } else { xdp_action::XDP_DROP }
+    }
+
+    #[inline(always)]
+    fn forward(&self, _: &Forward) -> u32 {
+        xdp_action::XDP_PASS
     }
 }
 
@@ -218,59 +226,29 @@ impl Skb {
         KernelTables { dry_run: is_dry_run(&self.context) }
     }
 
-    /// Carries a verdict out.
-    #[inline(always)]
-    pub(crate) fn execute(&self, tables: KernelTables, verdict: &Verdict) -> i32 {
-        if tables.dry_run {
-            self.report(Report::of(verdict));
-        }
-        let action = match verdict {
-            Verdict::Pass => TC_ACT_OK,
-            Verdict::Refuse(_) => TC_ACT_SHOT,
-            Verdict::Answer(reply) => self.answer(reply),
-            Verdict::Forward(forward) => self.forward(forward),
-        };
-        let done = matches!(verdict, Verdict::Refuse(_)) || action != TC_ACT_SHOT;
-        if !done {
-            tables.count(Counter::Refused(Reason::KernelRefused));
-        }
-        action
-    }
-
     #[inline(always)]
     fn report(&self, report: Report) {
+        if !is_dry_run(&self.context) {
+            return;
+        }
         let [a, b, c, d, e] = report.words();
-        // SAFETY: scratch space of the context, for programs to use.
+        // SAFETY: scratch space of the context, for programs to use. Volatile, since the verifier
+        // takes only whole words at constant offsets there, not what the compiler may make of a copy.
         unsafe {
-            (*self.raw()).cb[0] = a;
-            (*self.raw()).cb[1] = b;
-            (*self.raw()).cb[2] = c;
-            (*self.raw()).cb[3] = d;
-            (*self.raw()).cb[4] = e;
+            let scratch = &raw mut (*self.raw()).cb;
+            (&raw mut (*scratch)[0]).write_volatile(a);
+            (&raw mut (*scratch)[1]).write_volatile(b);
+            (&raw mut (*scratch)[2]).write_volatile(c);
+            (&raw mut (*scratch)[3]).write_volatile(d);
+            (&raw mut (*scratch)[4]).write_volatile(e);
         }
     }
 
-    /// Sends the reply out of the interface that the question came in by.
+    /// The kernel would not do it: the packet is dropped and counted.
     #[inline(always)]
-    fn answer(&self, reply: &ArpReply) -> i32 {
-        if !store::<ArpReply>(self, 0, *reply) {
-            return TC_ACT_SHOT;
-        }
-        // SAFETY: takes numbers only.
-        unsafe { bpf_redirect((*self.raw()).ifindex, 0) as i32 }
-    }
-
-    #[inline(always)]
-    fn forward(&self, forward: &Forward) -> i32 {
-        if !self.edit(&forward.rewrite) {
-            return TC_ACT_SHOT;
-        }
-        match forward.egress {
-            // SAFETY: takes numbers only. The kernel strips the link-layer header for a device that
-            // has none.
-            Egress::Link { interface, .. } => unsafe { bpf_redirect(interface, 0) as i32 },
-            Egress::Lan { interface } => self.to_neighbour(interface),
-        }
+    fn failed(&self) -> i32 {
+        self.tables().count(Counter::Refused(Reason::KernelRefused));
+        TC_ACT_SHOT
     }
 
     #[inline(always)]
@@ -281,7 +259,7 @@ impl Skb {
             // SAFETY: the context is the program's own.
             let code = unsafe { bpf_skb_change_head(self.raw(), ETHERNET, 0) };
             if code != 0 {
-                return TC_ACT_SHOT;
+                return self.failed();
             }
         }
         // SAFETY: no parameters means that the kernel looks the neighbour up by the destination.
@@ -295,21 +273,17 @@ impl Skb {
         if !store(self, self.ip + Ipv4Header::TTL_OFFSET, rewrite.header) {
             return false;
         }
+        let identifier = transport + IcmpEcho::IDENTIFIER_OFFSET;
         let written = match rewrite.ports {
             PortEdit::Keep => true,
-            PortEdit::Ports { source, destination } => {
-                store(self, transport, [source, destination])
+            PortEdit::Both => {
+                store(self, transport, [rewrite.source_port, rewrite.destination_port])
             }
-            PortEdit::Identifier(identifier) => {
-                store(self, transport + IcmpEcho::IDENTIFIER_OFFSET, identifier)
-            }
+            PortEdit::RequestIdentifier => store(self, identifier, rewrite.source_port),
+            PortEdit::ReplyIdentifier => store(self, identifier, rewrite.destination_port),
         };
-        if !written {
-            return false;
-        }
-        if let Some(edit) = rewrite.segment_size
-            && !store(self, edit.offset, edit.size)
-        {
+        let edit = rewrite.segment_size;
+        if !written || (edit.offset != 0 && !store(self, edit.offset, edit.size)) {
             return false;
         }
         match rewrite.transport {
@@ -341,6 +315,48 @@ impl Skb {
         // SAFETY: the context is the program's own; the helper checks the offset. Size 0 in the flags
         // means that `delta` is a difference.
         unsafe { bpf_l4_csum_replace(self.raw(), offset, 0, u64::from(delta), flags) == 0 }
+    }
+}
+
+impl Executor for Skb {
+    type Action = i32;
+
+    #[inline(always)]
+    fn pass(&self) -> i32 {
+        self.report(Report::of(Counter::Outcome(Outcome::Passed)));
+        TC_ACT_OK
+    }
+
+    #[inline(always)]
+    fn refuse(&self, reason: Reason) -> i32 {
+        self.report(Report::of(Counter::Refused(reason)));
+        TC_ACT_SHOT
+    }
+
+    /// Sends the reply out of the interface that the question came in by.
+    #[inline(always)]
+    fn answer(&self, reply: &ArpReply) -> i32 {
+        self.report(Report::of(Counter::Outcome(Outcome::Answered)));
+        if !store(self, 0, *reply) {
+            return self.failed();
+        }
+        // SAFETY: takes numbers only.
+        unsafe { bpf_redirect((*self.raw()).ifindex, 0) as i32 }
+    }
+
+    #[inline(always)]
+    fn forward(&self, forward: &Forward) -> i32 {
+        self.report(Report::of_forward(forward));
+        if !self.edit(&forward.rewrite) {
+            return self.failed();
+        }
+        let interface = forward.egress.interface;
+        match forward.egress.way {
+            // SAFETY: takes numbers only. The kernel strips the link-layer header for a device that
+            // has none.
+            Way::Link | Way::Relay => unsafe { bpf_redirect(interface, 0) as i32 },
+            Way::Lan => self.to_neighbour(interface),
+        }
     }
 }
 

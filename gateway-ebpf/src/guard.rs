@@ -10,6 +10,5 @@ use crate::frame::XdpFrame;
 pub fn guard(context: XdpContext) -> u32 {
     let frame = XdpFrame::new(context);
     let tables = frame.tables();
-    let verdict = path::guard(&frame, &tables, frame.arrival());
-    frame.execute(&verdict)
+    path::guard(&frame, &tables, frame.arrival(), &frame)
 }

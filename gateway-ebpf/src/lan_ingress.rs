@@ -10,6 +10,5 @@ use crate::frame::{ETHERNET, Skb};
 pub fn lan_ingress(context: TcContext) -> i32 {
     let packet = Skb::new(context, ETHERNET);
     let tables = packet.tables();
-    let verdict = path::lan(&packet, &tables, packet.arrival());
-    packet.execute(tables, &verdict)
+    path::lan(&packet, &tables, packet.arrival(), &packet)
 }

@@ -16,6 +16,5 @@ pub fn link_ingress(context: TcContext) -> i32 {
     let header = if is_dry_run(&context) { ETHERNET } else { LINK_HEADER.load() };
     let packet = Skb::new(context, header);
     let tables = packet.tables();
-    let verdict = path::link(&packet, &tables, packet.arrival());
-    packet.execute(tables, &verdict)
+    path::link(&packet, &tables, packet.arrival(), &packet)
 }

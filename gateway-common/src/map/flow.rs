@@ -30,8 +30,36 @@ pub struct FlowKey {
     pub service_port: Port,
     /// The protocol.
     pub protocol: Protocol,
-    /// Zero.
-    pub padding: [u8; 3],
+    // Zero; one word and one octet, which are compared aligned, as the verifier demands on the stack.
+    padding: u8,
+    more_padding: u16,
+}
+
+impl FlowKey {
+    /// The flow of `protocol` between these ends.
+    #[inline(always)]
+    pub const fn new(ends: Endpoints<TransitAddress>, protocol: Protocol) -> Self {
+        Self {
+            client: ends.client,
+            service: ends.service,
+            client_port: ends.client_port,
+            service_port: ends.service_port,
+            protocol,
+            padding: 0,
+            more_padding: 0,
+        }
+    }
+
+    /// The ends as links name them.
+    #[inline(always)]
+    pub const fn endpoints(&self) -> Endpoints<TransitAddress> {
+        Endpoints {
+            client: self.client,
+            client_port: self.client_port,
+            service: self.service,
+            service_port: self.service_port,
+        }
+    }
 }
 
 /// How a flow is translated here, and how it is doing.
@@ -68,19 +96,16 @@ impl Flow {
     /// A flow that has carried nothing yet.
     #[inline(always)]
     pub const fn opening(
-        client: LocalAddress,
-        client_port: Port,
-        service: LocalAddress,
-        service_port: Port,
+        ends: Endpoints<LocalAddress>,
         generation: u32,
         seen: Ticks,
         state: FlowState,
     ) -> Self {
         Self {
-            client,
-            service,
-            client_port,
-            service_port,
+            client: ends.client,
+            service: ends.service,
+            client_port: ends.client_port,
+            service_port: ends.service_port,
             generation,
             seen,
             state: state as u8,
@@ -90,10 +115,27 @@ impl Flow {
         }
     }
 
+    /// The ends as this site's LAN names them.
+    #[inline(always)]
+    pub const fn endpoints(&self) -> Endpoints<LocalAddress> {
+        Endpoints {
+            client: self.client,
+            client_port: self.client_port,
+            service: self.service,
+            service_port: self.service_port,
+        }
+    }
+
     /// How far it has come.
     #[inline(always)]
     pub const fn state(&self) -> FlowState {
         FlowState::from_number(self.state)
+    }
+
+    /// The number of [`Self::state`] as it is stored.
+    #[inline(always)]
+    pub const fn state_number(&self) -> u8 {
+        self.state
     }
 
     /// Sets how far it has come.
@@ -101,6 +143,19 @@ impl Flow {
     pub const fn set_state(&mut self, state: FlowState) {
         self.state = state as u8;
     }
+}
+
+/// Both ends of a flow as one side names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoints<A> {
+    /// Who opened it.
+    pub client: A,
+    /// The client's port, or the identifier of ICMP echo.
+    pub client_port: Port,
+    /// Who answers.
+    pub service: A,
+    /// The service's port.
+    pub service_port: Port,
 }
 
 /// Which way a packet of a flow goes.

@@ -17,7 +17,7 @@ mod settings;
 
 pub use allow::{Allow, AllowKey, Allows};
 pub use counter::{Counter, Counters, Outcome};
-pub use flow::{Direction, Flow, FlowKey, FlowState, Flows};
+pub use flow::{Direction, Endpoints, Flow, FlowKey, FlowState, Flows};
 pub use name::{Name, NameKey, NameKind, Names};
 pub use nat::{NatKey, Nats};
 pub use port::{PortKey, PortMapping, Ports};

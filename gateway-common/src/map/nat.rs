@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{FlowKey, map};
+use super::{Endpoints, FlowKey, map};
 use crate::address::{LocalAddress, Port, Protocol};
 
 map! {
@@ -25,6 +25,23 @@ pub struct NatKey {
     pub client_port: Port,
     /// Its protocol.
     pub protocol: Protocol,
-    /// Zero.
-    pub padding: [u8; 3],
+    // Zero; see `FlowKey`.
+    padding: u8,
+    more_padding: u16,
+}
+
+impl NatKey {
+    /// A reply of `protocol` between these ends.
+    #[inline(always)]
+    pub const fn new(ends: Endpoints<LocalAddress>, protocol: Protocol) -> Self {
+        Self {
+            backend: ends.service,
+            clients: ends.client,
+            backend_port: ends.service_port,
+            client_port: ends.client_port,
+            protocol,
+            padding: 0,
+            more_padding: 0,
+        }
+    }
 }

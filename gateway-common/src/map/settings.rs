@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{FlowState, map};
+use super::{Flow, FlowState, map};
 use crate::{
     address::{LocalAddress, Prefix, TransitAddress},
     time::ticks,
@@ -47,7 +47,7 @@ pub struct Settings {
 
 /// Layout of the structs here, for `abi.txt`.
 #[cfg(test)]
-pub(super) const LAYOUT: &str = "settings: generation4 relay4 pool8 transit8 block8 link_mss4 network_count4 networks[prefix8 first4 interface4 mac6 pad2]x8 timeouts4x7\n";
+pub(super) const LAYOUT: &str = "settings: generation4 relay4 pool8 transit8 block8 link_mss4 network_count4 networks[prefix8 first4 interface4 mac6 pad2]x8 timeouts4x8\n";
 
 impl Settings {
     /// Most client networks of a site.
@@ -106,28 +106,27 @@ pub struct Network {
 /// How long an idle flow lives, by [`FlowState`], in ticks of [`crate::Ticks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Timeouts([u32; FlowState::COUNT]);
+pub struct Timeouts([u32; Self::SLOTS]);
 
 impl Timeouts {
+    /// A power of two, so that masking a number keeps it inside, which the verifier can see.
+    const SLOTS: usize = FlowState::COUNT.next_power_of_two();
+
     /// Time-outs by state, in milliseconds.
     pub const fn from_milliseconds(milliseconds: [u64; FlowState::COUNT]) -> Self {
-        let [a, b, c, d, e, f, g] = milliseconds;
-        Self([ticks(a), ticks(b), ticks(c), ticks(d), ticks(e), ticks(f), ticks(g)])
+        let mut slots = [0; Self::SLOTS];
+        let mut state = 0;
+        while state < FlowState::COUNT {
+            slots[state] = ticks(milliseconds[state]);
+            state += 1;
+        }
+        Self(slots)
     }
 
-    /// Time-out of a flow in `state`, in ticks.
+    /// Time-out of `flow` as it stands, in ticks.
     #[inline(always)]
-    pub const fn of(&self, state: FlowState) -> u32 {
-        let [opening, open, client_closed, service_closed, closed, asked, answered] = self.0;
-        match state {
-            FlowState::Opening => opening,
-            FlowState::Open => open,
-            FlowState::ClientClosed => client_closed,
-            FlowState::ServiceClosed => service_closed,
-            FlowState::Closed => closed,
-            FlowState::Asked => asked,
-            FlowState::Answered => answered,
-        }
+    pub const fn of(&self, flow: &Flow) -> u32 {
+        self.0[flow.state_number() as usize & (Self::SLOTS - 1)]
     }
 }
 

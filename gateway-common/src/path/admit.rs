@@ -4,7 +4,7 @@
 use super::{Arrival, Packet, flow, nat};
 use crate::{
     LocalAddress, Port, Reason, TransitAddress,
-    map::{AllowKey, Direction, Flow, FlowKey, PortKey, Route, ServiceKind, Settings},
+    map::{AllowKey, Direction, Endpoints, Flow, FlowKey, PortKey, Route, ServiceKind, Settings},
     tables::{FlowSlot, Insertion, Tables},
 };
 
@@ -117,20 +117,23 @@ pub(super) fn open<T: Tables>(
 ) -> Result<Flow, Reason> {
     let state = flow::first_state(packet);
     let (generation, now) = (settings.generation, arrival.now);
-    let (mut opened, fresh) = match (judgement.local, client) {
-        (Local::Presence(presence), Some(client)) => {
-            let (from, to) = (key.client_port, key.service_port);
-            (Flow::opening(client, from, presence, to, generation, now, state), None)
+    let (ends, fresh) = match (judgement.local, client) {
+        (Local::Presence(service), Some(client)) => {
+            let Endpoints { client_port, service_port, .. } = key.endpoints();
+            (Endpoints { client, client_port, service, service_port }, None)
         }
         (Local::Backend { backend, port, clients }, None) => {
             let reserved = nat::reserve(tables, key, clients, backend, port)?;
-            let from = reserved.port;
-            (Flow::opening(clients, from, backend, port, generation, now, state), reserved.fresh)
+            let client_port = reserved.port;
+            let ends =
+                Endpoints { client: clients, client_port, service: backend, service_port: port };
+            (ends, reserved.fresh)
         }
         (Local::Presence(_), None) | (Local::Backend { .. }, Some(_)) => {
             return Err(Reason::NoService);
         }
     };
+    let mut opened = Flow::opening(ends, generation, now, state);
     opened.packets[Direction::Forward as usize] = arrival.packets;
     opened.bytes[Direction::Forward as usize] = u64::from(packet.header.total());
     match insert(tables, key, &opened) {

@@ -5,33 +5,34 @@ use crate::{
     frame::Frame,
     map::{PresenceKind, Settings},
     tables::Tables,
-    verdict::{ArpReply, Verdict},
+    verdict::ArpReply,
     wire::{Arp, EtherType, Ethernet},
 };
 
-/// What to do with an ARP message. Probes for an address already taken are answered like any request,
-/// which is how a host learns of the conflict (RFC 5227 section 2.1.1).
+/// The reply to an ARP request for a presence; `None` for any other message. Probes for an address
+/// already taken are answered like any request, which is how a host learns of the conflict (RFC 5227
+/// section 2.1.1).
 #[inline(always)]
-pub(super) fn arp<F: Frame, T: Tables>(
+pub(super) fn reply<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
     settings: &Settings,
     arrival: Arrival,
-) -> Verdict {
-    let Some(request) = frame.load::<Arp>(arrival.ip) else { return Verdict::Pass };
+) -> Option<ArpReply> {
+    let request = frame.load::<Arp>(arrival.ip)?;
     if request.format != Arp::IPV4_OVER_ETHERNET || request.operation != Arp::REQUEST {
-        return Verdict::Pass;
+        return None;
     }
     let target = address(request.target);
     if !settings.pool.contains(target) {
-        return Verdict::Pass;
+        return None;
     }
-    match tables.presence(settings.pool.offset(target)).map(|presence| presence.kind()) {
-        None | Some(PresenceKind::Nothing) => return Verdict::Pass,
-        Some(PresenceKind::Service(_) | PresenceKind::Client) => {}
+    match tables.presence(settings.pool.offset(target))?.kind() {
+        PresenceKind::Nothing => return None,
+        PresenceKind::Service(_) | PresenceKind::Client => {}
     }
-    let Some(mac) = own_mac(settings, arrival.interface) else { return Verdict::Pass };
-    Verdict::Answer(ArpReply {
+    let mac = own_mac(settings, arrival.interface)?;
+    Some(ArpReply {
         ethernet: Ethernet {
             destination: request.sender_mac,
             source: mac,

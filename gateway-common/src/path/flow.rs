@@ -10,14 +10,14 @@ use crate::{
 /// Whether `flow` has not timed out.
 #[inline(always)]
 pub(super) fn is_alive(flow: &Flow, settings: &Settings, arrival: Arrival) -> bool {
-    arrival.now.since(flow.seen) <= settings.timeouts.of(flow.state())
+    arrival.now.since(flow.seen) <= settings.timeouts.of(flow)
 }
 
 /// The state of a flow that `packet` opens.
 #[inline(always)]
 pub(super) const fn first_state(packet: &Packet) -> FlowState {
     match packet.transport {
-        Transport::Tcp { .. } => FlowState::Opening,
+        Transport::Tcp => FlowState::Opening,
         Transport::Udp | Transport::EchoRequest | Transport::EchoReply | Transport::Other => {
             FlowState::Asked
         }
@@ -37,15 +37,15 @@ pub(super) fn carried(
         packets: arrival.packets,
         bytes: packet.header.total(),
         seen: arrival.now,
-        state: next_state(state, packet.transport, direction),
+        state: next_state(state, packet, direction),
     }
 }
 
 /// The state after a packet.
 #[inline(always)]
-const fn next_state(state: FlowState, transport: Transport, direction: Direction) -> FlowState {
-    match transport {
-        Transport::Tcp { flags, .. } => next_tcp_state(state, flags, direction),
+const fn next_state(state: FlowState, packet: &Packet, direction: Direction) -> FlowState {
+    match packet.transport {
+        Transport::Tcp => next_tcp_state(state, packet.flags, direction),
         Transport::Udp | Transport::EchoRequest | Transport::EchoReply | Transport::Other => {
             match direction {
                 Direction::Forward => state,

@@ -5,67 +5,99 @@
 use super::{
     Arrival, Packet,
     admit::{self, Known},
-    arp::arp,
-    lan::{Approach, approach},
+    approach::{Approach, approach},
 };
 use crate::{
-    Reason,
+    LocalAddress, Reason,
     frame::Frame,
-    map::{Direction, FlowKey, Settings},
+    map::{Counter, Direction, FlowKey, NatKey, Outcome, Settings},
     tables::Tables,
-    verdict::Verdict,
+    verdict::{ArpReply, Executor},
 };
 
-/// What to do with a frame before it enters the stack. What passes is not counted here.
+/// Handles a frame before it enters the stack. What passes is not counted here.
 #[inline(always)]
-pub fn guard<F: Frame, T: Tables>(frame: &F, tables: &T, arrival: Arrival) -> Verdict {
-    let verdict = decide(frame, tables, arrival).unwrap_or_else(Verdict::Refuse);
-    match verdict {
-        Verdict::Pass => {}
-        Verdict::Refuse(_) | Verdict::Answer(_) | Verdict::Forward(_) => {
-            tables.count(verdict.counter());
-        }
-    }
-    verdict
-}
-
-#[inline(always)]
-fn decide<F: Frame, T: Tables>(frame: &F, tables: &T, arrival: Arrival) -> Result<Verdict, Reason> {
-    let Some(settings) = tables.settings() else { return Ok(Verdict::Pass) };
-    match approach(frame, tables, settings, arrival)? {
-        Approach::Pass => {}
-        Approach::Arp => return Ok(arp(frame, tables, settings, arrival)),
-        Approach::ToService { packet, key, .. } => {
-            let direction = Direction::Forward;
-            may_go_on(tables, settings, &key, &packet, direction, arrival)?;
-        }
-        Approach::ToClient { packet, nat } => {
-            let Some(key) = tables.nat(&nat) else { return Err(Reason::NoFlow) };
-            let direction = Direction::Reverse;
-            may_go_on(tables, settings, &key, &packet, direction, arrival)?;
-        }
-    }
-    Ok(Verdict::Pass)
-}
-
-/// Whether the flow `key` may carry `packet`, or be opened by it.
-#[inline(always)]
-fn may_go_on<T: Tables>(
+pub fn guard<F: Frame, T: Tables, E: Executor>(
+    frame: &F,
     tables: &T,
-    settings: &Settings,
-    key: &FlowKey,
-    packet: &Packet,
-    direction: Direction,
     arrival: Arrival,
-) -> Result<(), Reason> {
-    packet.next_ttl()?;
-    match (admit::known(tables, settings, key, arrival), direction) {
-        (Some(Known { stale: false, .. }), _) => Ok(()),
-        (Some(known), _) => admit::judge_known(tables, key, &known.flow).map(|_| ()),
-        (None, Direction::Forward) => {
-            admit::judge(tables, key)?;
-            packet.opens()
+    executor: &E,
+) -> E::Action {
+    let Some(settings) = tables.settings() else { return executor.pass() };
+    let guard = Guard { tables, settings, arrival, executor };
+    match approach(frame, tables, settings, arrival, &guard) {
+        Ok(action) => action,
+        Err(reason) => {
+            tables.count(Counter::Refused(reason));
+            executor.refuse(reason)
         }
-        (None, Direction::Reverse) => Err(Reason::NoFlow),
+    }
+}
+
+/// What is at hand while one frame is handled.
+struct Guard<'a, T, E> {
+    tables: &'a T,
+    settings: &'a Settings,
+    arrival: Arrival,
+    executor: &'a E,
+}
+
+impl<T: Tables, E: Executor> Approach for Guard<'_, T, E> {
+    type Action = E::Action;
+
+    #[inline(always)]
+    fn elsewhere(&self) -> E::Action {
+        self.executor.pass()
+    }
+
+    #[inline(always)]
+    fn arp(&self, reply: &ArpReply) -> E::Action {
+        self.tables.count(Counter::Outcome(Outcome::Answered));
+        self.executor.answer(reply)
+    }
+
+    #[inline(always)]
+    fn to_service(
+        &self,
+        packet: &Packet,
+        _: LocalAddress,
+        key: &FlowKey,
+    ) -> Result<E::Action, Reason> {
+        self.may_go_on(packet, key, Direction::Forward)
+    }
+
+    #[inline(always)]
+    fn to_client(&self, packet: &Packet, nat: &NatKey) -> Result<E::Action, Reason> {
+        match self.tables.nat(nat) {
+            Some(key) => self.may_go_on(packet, &key, Direction::Reverse),
+            None => Err(Reason::NoFlow),
+        }
+    }
+}
+
+impl<T: Tables, E: Executor> Guard<'_, T, E> {
+    /// Passes a packet that its flow may carry, or that may open it.
+    #[inline(always)]
+    fn may_go_on(
+        &self,
+        packet: &Packet,
+        key: &FlowKey,
+        direction: Direction,
+    ) -> Result<E::Action, Reason> {
+        packet.next_ttl()?;
+        match admit::known(self.tables, self.settings, key, self.arrival) {
+            Some(Known { stale: false, .. }) => {}
+            Some(known) => {
+                admit::judge_known(self.tables, key, &known.flow)?;
+            }
+            None => match direction {
+                Direction::Forward => {
+                    admit::judge(self.tables, key)?;
+                    packet.opens()?;
+                }
+                Direction::Reverse => return Err(Reason::NoFlow),
+            },
+        }
+        Ok(self.executor.pass())
     }
 }

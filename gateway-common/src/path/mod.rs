@@ -2,6 +2,7 @@
 //! come in, a verdict goes out, and what changes in the tables goes through [`Tables`].
 
 mod admit;
+mod approach;
 mod arp;
 mod flow;
 mod guard;

@@ -6,7 +6,7 @@
 
 use crate::{
     LocalAddress, Port, Protocol, Reason,
-    map::{FlowKey, NatKey},
+    map::{Endpoints, FlowKey, NatKey},
     tables::{Insertion, Tables},
 };
 
@@ -37,14 +37,13 @@ pub(super) fn reserve<T: Tables>(
     let hash = hash(key);
     for probe in 0..PROBES {
         let client_port = candidate(key.protocol, hash, probe);
-        let nat = NatKey {
-            backend,
-            clients,
-            backend_port,
+        let ends = Endpoints {
+            client: clients,
             client_port,
-            protocol: key.protocol,
-            padding: [0; 3],
+            service: backend,
+            service_port: backend_port,
         };
+        let nat = NatKey::new(ends, key.protocol);
         match tables.nat(&nat) {
             Some(owner) if owner == *key => {
                 return Ok(Reserved { port: client_port, fresh: None });
@@ -103,14 +102,13 @@ mod tests {
     use crate::{Ipv4, TransitAddress};
 
     fn key(client_port: u16) -> FlowKey {
-        FlowKey {
+        let ends = Endpoints {
             client: TransitAddress(Ipv4::from_number(0xf000_1005)),
-            service: TransitAddress(Ipv4::from_number(0xf000_0801)),
             client_port: Port::new(client_port),
+            service: TransitAddress(Ipv4::from_number(0xf000_0801)),
             service_port: Port::new(5672),
-            protocol: Protocol::TCP,
-            padding: [0; 3],
-        }
+        };
+        FlowKey::new(ends, Protocol::TCP)
     }
 
     #[test]

@@ -18,20 +18,19 @@ pub struct Packet {
     pub source_port: Port,
     /// The receiver's port; the identifier of an ICMP echo reply.
     pub destination_port: Port,
-    /// What else the path needs of the transport header.
+    /// What kind of transport header follows.
     pub transport: Transport,
+    /// Control bits of TCP; none of another protocol.
+    pub flags: TcpFlags,
+    /// Octets of TCP header and options; 0 of another protocol.
+    pub header_length: u32,
 }
 
-/// A transport header, as far as the path cares.
+/// A kind of transport header, as far as the path cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// TCP.
-    Tcp {
-        /// Control bits.
-        flags: TcpFlags,
-        /// Octets of header and options.
-        header_length: u32,
-    },
+    Tcp,
     /// UDP.
     Udp,
     /// ICMP echo request.
@@ -62,37 +61,56 @@ impl Packet {
         }
         let payload = total - Ipv4Header::LENGTH;
         let at = ip + Ipv4Header::LENGTH;
-        let (source_port, destination_port, transport) = match Protocol(header.protocol) {
+        let mut packet = Self {
+            ip,
+            header,
+            source_port: Port::NONE,
+            destination_port: Port::NONE,
+            transport: Transport::Other,
+            flags: TcpFlags(0),
+            header_length: 0,
+        };
+        match Protocol(header.protocol) {
             Protocol::TCP => {
                 let tcp: Tcp = load(frame, at, payload, Tcp::LENGTH)?;
-                let header_length = tcp.header_length();
-                if header_length < Tcp::LENGTH || header_length > payload || tcp.flags.is_nonsense()
-                {
+                packet.transport = Transport::Tcp;
+                packet.flags = tcp.flags;
+                packet.header_length = tcp.header_length();
+                packet.source_port = port(tcp.source);
+                packet.destination_port = port(tcp.destination);
+                let fits = (Tcp::LENGTH..=payload).contains(&packet.header_length);
+                if !fits || tcp.flags.is_nonsense() {
                     return Err(Reason::Malformed);
                 }
-                let transport = Transport::Tcp { flags: tcp.flags, header_length };
-                (port(tcp.source), port(tcp.destination), transport)
             }
             Protocol::UDP => {
                 let udp: Udp = load(frame, at, payload, Udp::LENGTH)?;
+                packet.transport = Transport::Udp;
+                packet.source_port = port(udp.source);
+                packet.destination_port = port(udp.destination);
                 let length = u32::from(u16::from_be_bytes(udp.length));
                 if length < Udp::LENGTH || length > payload {
                     return Err(Reason::Malformed);
                 }
-                (port(udp.source), port(udp.destination), Transport::Udp)
             }
             Protocol::ICMP => {
                 let echo: IcmpEcho = load(frame, at, payload, IcmpEcho::LENGTH)?;
-                let identifier = port(echo.identifier);
-                match (echo.icmp_type, echo.code) {
-                    (IcmpType::ECHO_REQUEST, 0) => (identifier, Port::NONE, Transport::EchoRequest),
-                    (IcmpType::ECHO_REPLY, 0) => (Port::NONE, identifier, Transport::EchoReply),
-                    _ => return Err(Reason::IcmpType),
+                if echo.code != 0 {
+                    return Err(Reason::IcmpType);
+                }
+                if echo.icmp_type == IcmpType::ECHO_REQUEST {
+                    packet.transport = Transport::EchoRequest;
+                    packet.source_port = port(echo.identifier);
+                } else if echo.icmp_type == IcmpType::ECHO_REPLY {
+                    packet.transport = Transport::EchoReply;
+                    packet.destination_port = port(echo.identifier);
+                } else {
+                    return Err(Reason::IcmpType);
                 }
             }
-            _ => (Port::NONE, Port::NONE, Transport::Other),
-        };
-        Ok(Self { ip, header, source_port, destination_port, transport })
+            _ => {}
+        }
+        Ok(packet)
     }
 
     /// From whom.
@@ -123,11 +141,9 @@ impl Packet {
     #[inline(always)]
     pub const fn opens(&self) -> Result<(), Reason> {
         match self.transport {
-            Transport::Tcp { flags, .. } if !flags.opens() => Err(Reason::NoFlow),
+            Transport::Tcp if !self.flags.opens() => Err(Reason::NoFlow),
             Transport::EchoReply => Err(Reason::IcmpType),
-            Transport::Tcp { .. } | Transport::Udp | Transport::EchoRequest | Transport::Other => {
-                Ok(())
-            }
+            Transport::Tcp | Transport::Udp | Transport::EchoRequest | Transport::Other => Ok(()),
         }
     }
 }

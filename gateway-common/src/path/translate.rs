@@ -5,8 +5,7 @@ use crate::{
     Ipv4, LocalAddress, Port, Protocol, Reason, TransitAddress,
     checksum::Delta,
     frame::Frame,
-    map::{Direction, Settings},
-    tables::Endpoints,
+    map::{Direction, Endpoints, Settings},
     verdict::{HeaderTail, PortEdit, Rewrite, SegmentSizeEdit, TransportChecksum},
     wire::{Ipv4Header, Tcp, TcpFlags, TcpOption},
 };
@@ -31,23 +30,21 @@ pub(super) fn translate<F: Frame, A: End>(
     };
     let mut rewrite = rewrite(packet, source, destination)?;
     let kept = source_port == packet.source_port && destination_port == packet.destination_port;
+    rewrite.source_port = source_port;
+    rewrite.destination_port = destination_port;
     if !kept {
         rewrite.own = Delta::NONE
             .port_changed(packet.source_port, source_port)
             .port_changed(packet.destination_port, destination_port);
         rewrite.ports = match packet.transport {
-            Transport::Tcp { .. } | Transport::Udp => {
-                PortEdit::Ports { source: source_port, destination: destination_port }
-            }
-            Transport::EchoRequest => PortEdit::Identifier(source_port),
-            Transport::EchoReply => PortEdit::Identifier(destination_port),
+            Transport::Tcp | Transport::Udp => PortEdit::Both,
+            Transport::EchoRequest => PortEdit::RequestIdentifier,
+            Transport::EchoReply => PortEdit::ReplyIdentifier,
             Transport::Other => PortEdit::Keep,
         };
     }
-    if let Transport::Tcp { flags, header_length } = packet.transport
-        && flags.has(TcpFlags::SYN)
-    {
-        clamp_segment_size(frame, packet, header_length, settings.link_mss, &mut rewrite);
+    if packet.flags.has(TcpFlags::SYN) {
+        clamp_segment_size(frame, packet, settings.link_mss, &mut rewrite);
     }
     Ok(rewrite)
 }
@@ -84,55 +81,58 @@ fn rewrite(packet: &Packet, source: Ipv4, destination: Ipv4) -> Result<Rewrite, 
             source: source.number().to_be_bytes(),
             destination: destination.number().to_be_bytes(),
         },
+        source_port: packet.source_port,
+        destination_port: packet.destination_port,
         ports: PortEdit::Keep,
         transport,
         pseudo,
         own: Delta::NONE,
-        segment_size: None,
+        segment_size: SegmentSizeEdit::default(),
     })
 }
 
 /// Lowers the maximum segment size option of a SYN to `largest`. A SYN without the option announces
 /// 536 octets (RFC 9293 section 3.7.1), which every link carries.
 #[inline(always)]
-fn clamp_segment_size<F: Frame>(
-    frame: &F,
-    packet: &Packet,
-    header_length: u32,
-    largest: u32,
-    rewrite: &mut Rewrite,
-) {
+fn clamp_segment_size<F: Frame>(frame: &F, packet: &Packet, largest: u32, rewrite: &mut Rewrite) {
     let tcp = packet.ip + Ipv4Header::LENGTH;
     let mut at = Tcp::LENGTH;
-    // Options take at most 40 octets; whoever puts more than ten before the segment size is not
-    // helped.
-    for _ in 0..10 {
-        if at + 4 > header_length {
+    // A SYN has room for ten options and carries five or six; the segment size comes first in every
+    // stack we know of.
+    for _ in 0..6 {
+        if at + 4 > packet.header_length {
             return;
         }
         let Some([kind, length]) = frame.load::<[u8; 2]>(tcp + at) else { return };
-        match kind {
-            TcpOption::END => return,
-            TcpOption::NO_OPERATION => at += 1,
-            TcpOption::MAXIMUM_SEGMENT_SIZE if length == 4 => {
-                let Some(octets) = frame.load::<[u8; 2]>(tcp + at + 2) else { return };
-                let announced = Port::new(u16::from_be_bytes(octets));
-                if u32::from(announced.number()) <= largest {
-                    return;
-                }
-                let size = Port::new(largest as u16);
-                rewrite.segment_size = Some(SegmentSizeEdit { offset: tcp + at + 2, size });
-                rewrite.own = if at % 2 == 0 {
-                    rewrite.own.port_changed(announced, size)
-                } else {
-                    rewrite.own.odd_port_changed(announced, size)
-                };
-                return;
-            }
-            _ if length < 2 => return,
-            _ => at += u32::from(length),
+        if kind == TcpOption::MAXIMUM_SEGMENT_SIZE {
+            break;
         }
+        if kind == TcpOption::END {
+            return;
+        }
+        at += step(kind, length);
     }
+    let Some([kind, 4, high, low]) = frame.load::<[u8; 4]>(tcp + at) else { return };
+    let announced = Port::new(u16::from_be_bytes([high, low]));
+    if kind != TcpOption::MAXIMUM_SEGMENT_SIZE || u32::from(announced.number()) <= largest {
+        return;
+    }
+    let size = Port::new(largest as u16);
+    rewrite.segment_size = SegmentSizeEdit { offset: tcp + at + 2, size };
+    rewrite.own = if at % 2 == 0 {
+        rewrite.own.port_changed(announced, size)
+    } else {
+        rewrite.own.odd_port_changed(announced, size)
+    };
+}
+
+/// Octets to the next option: one for "no operation", else the option's own length. Without a branch,
+/// since the verifier would follow both ways at each option. A length of 0 or 1, which no option has,
+/// leads nowhere new and the loop ends by count.
+#[inline(always)]
+const fn step(kind: u8, length: u8) -> u32 {
+    let is_other = ((kind ^ TcpOption::NO_OPERATION) as u32).wrapping_neg() >> 31;
+    1 + is_other * (length as u32).wrapping_sub(1)
 }
 
 /// An address of either kind, about to be written into a packet.

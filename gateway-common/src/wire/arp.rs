@@ -1,12 +1,10 @@
 //! Address resolution for IPv4 over Ethernet, RFC 826.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// An ARP message for IPv4 over Ethernet.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(2))]
 pub struct Arp {
     /// Hardware type, protocol type and both address lengths.
     pub format: [u8; 6],

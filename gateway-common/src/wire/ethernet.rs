@@ -17,10 +17,8 @@ impl EtherType {
 }
 
 /// The Ethernet header without tags.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(2))]
 pub struct Ethernet {
     /// To whom.
     pub destination: [u8; 6],

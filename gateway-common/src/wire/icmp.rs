@@ -17,10 +17,8 @@ impl IcmpType {
 }
 
 /// The header of an echo request or reply.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4))]
 pub struct IcmpEcho {
     /// Request or reply.
     pub icmp_type: IcmpType,

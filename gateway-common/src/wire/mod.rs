@@ -1,5 +1,8 @@
-//! Headers as they stand in frames: fixed-size parts only, network byte order, alignment 1, any bytes
-//! valid. Multi-octet fields that are only copied or compared stay byte arrays or newtypes.
+//! Headers as they stand in frames: fixed-size parts only, network byte order, any bytes valid.
+//! Multi-octet fields that are only copied or compared stay byte arrays or newtypes.
+//!
+//! Whole headers are aligned although frames are not: they are read from frames as copies, and the
+//! verifier wants copies on the stack aligned for the words they are moved in.
 
 mod arp;
 mod ethernet;
