@@ -145,7 +145,7 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
     // Notation.
     ("name = \"edge-a-gw\"", "name = ", "name = ", &[]),
     ("name = \"edge-a-gw\"", "nam = \"edge-a-gw\"", "nam =", &["unknown field `nam`"]),
-    ("name = \"edge-a-gw\"", "", "[gateway]", &["missing field `name`"]),
+    ("name = \"edge-a-gw\"", "", "[gateway]", &["missing field `name`; add it"]),
     (
         "number = 1\nports = [\"tcp/80\"",
         "number = \"1\"\nports = [\"tcp/80\"",

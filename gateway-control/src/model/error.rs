@@ -307,8 +307,8 @@ pub enum ModelError {
     },
     /// A site's own addresses are transit addresses as well.
     #[error(
-        "site {site}: {network} overlaps transit_pool {pool}; move transit_pool to addresses that \
-         no site uses"
+        "site {site}: {network} overlaps transit_pool {pool}, whose addresses exist only inside \
+         links; move one of the two"
     )]
     NetworkInTransitPool {
         /// The site.

@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Result<SiteModel, SiteFileError> {
     }
     let raw: raw::SiteFile = toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
-        SiteFileError::one(text, span, FaultKind::Notation(error.message().to_owned()))
+        SiteFileError::one(text, span, FaultKind::Notation(notation(error.message())))
     })?;
     let (draft, spans) = lower::draft(raw).map_err(|found| SiteFileError::new(text, found))?;
     SiteModel::check(draft).map_err(|problems| {
@@ -34,6 +34,15 @@ pub fn parse(text: &str) -> Result<SiteModel, SiteFileError> {
             .map(|problem| (spans.find(problem.place), FaultKind::Content(problem.error)));
         SiteFileError::new(text, found.collect())
     })
+}
+
+/// What the notation's reader says, and the remedy where it says none.
+fn notation(message: &str) -> String {
+    if message.starts_with("missing field") {
+        format!("{message}; add it to this table")
+    } else {
+        message.to_owned()
+    }
 }
 
 /// What can be wrong with a site file.
