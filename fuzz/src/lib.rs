@@ -4,9 +4,12 @@
 //!
 //! | target | input | what must hold |
 //! |---|---|---|
+//! | [`frame()`] | frames, one after the other | no panic; addresses of one side never reach the other |
 //! | [`site_file()`] | a site file | no panic; a model compiles, and its rendering reads back the same |
 #![forbid(unsafe_code)]
 
+mod frame;
 mod site_file;
 
+pub use frame::frame;
 pub use site_file::site_file;

@@ -6,7 +6,9 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 /// Every target by the name of its corpus.
-const TARGETS: &[(&str, fn(&[u8]))] = &[("site_file", fuzz::site_file)];
+const TARGETS: [(&str, Target); 2] = [("frame", fuzz::frame), ("site_file", fuzz::site_file)];
+
+type Target = fn(&[u8]);
 
 fn corpora() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
