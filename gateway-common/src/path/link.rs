@@ -8,7 +8,7 @@ use super::{
 use crate::{
     LocalAddress, Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, Endpoints, Flow, FlowKey, Outcome, Route, Settings},
+    map::{Counter, Direction, Endpoints, FlowKey, Outcome, Route, Settings},
     tables::Tables,
     verdict::{Egress, Executor, Forward, Way},
     wire::Ipv4Header,
@@ -76,11 +76,12 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         if !to.is_own() {
             return self.pass_on(&packet, to);
         }
-        if settings.is_service(destination) {
-            self.to_service(&packet, source, destination)
+        let carried = if settings.is_service(destination) {
+            self.to_service(&packet, source, destination)?
         } else {
-            self.to_client(&packet, source, destination)
-        }
+            self.to_client(&packet, source, destination)?
+        };
+        self.to_lan(&packet, carried)
     }
 
     /// A packet between two other sites.
@@ -102,7 +103,7 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         packet: &Packet,
         client: TransitAddress,
         service: TransitAddress,
-    ) -> Result<E::Action, Reason> {
+    ) -> Result<OnLan, Reason> {
         let Self { tables, settings, arrival, .. } = *self;
         let direction = Direction::Forward;
         let ends = Endpoints {
@@ -115,14 +116,14 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         match admit::known(tables, settings, &key, arrival) {
             Some(known) => {
                 let rule = go_on(tables, settings, &key, &known, packet, direction, arrival)?;
-                self.to_lan(packet, &known.flow, direction, rule)
+                Ok(OnLan { ends: known.flow.endpoints(), direction, rule })
             }
             None => {
                 let judgement = admit::judge(tables, &key)?;
                 packet.opens()?;
                 let flow = admit::open(tables, settings, &key, judgement, None, packet, arrival)?;
                 tables.count(Counter::Outcome(Outcome::Opened));
-                self.to_lan(packet, &flow, direction, judgement.rule)
+                Ok(OnLan { ends: flow.endpoints(), direction, rule: judgement.rule })
             }
         }
     }
@@ -135,7 +136,7 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         packet: &Packet,
         service: TransitAddress,
         client: TransitAddress,
-    ) -> Result<E::Action, Reason> {
+    ) -> Result<OnLan, Reason> {
         let Self { tables, settings, arrival, .. } = *self;
         let direction = Direction::Reverse;
         let ends = Endpoints {
@@ -149,29 +150,30 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
             return Err(Reason::NoFlow);
         };
         let rule = go_on(tables, settings, &key, &known, packet, direction, arrival)?;
-        self.to_lan(packet, &known.flow, direction, rule)
+        Ok(OnLan { ends: known.flow.endpoints(), direction, rule })
     }
 
     /// Translates a packet and sends it out of the interface behind which its receiver is.
     #[inline(always)]
-    fn to_lan(
-        &self,
-        packet: &Packet,
-        flow: &Flow,
-        direction: Direction,
-        rule: u32,
-    ) -> Result<E::Action, Reason> {
-        let receiver: LocalAddress = match direction {
-            Direction::Forward => flow.service,
-            Direction::Reverse => flow.client,
+    fn to_lan(&self, packet: &Packet, to: OnLan) -> Result<E::Action, Reason> {
+        let receiver = match to.direction {
+            Direction::Forward => to.ends.service,
+            Direction::Reverse => to.ends.client,
         };
         let Some(network) = self.settings.network(receiver) else {
             return Err(Reason::BackendMoved);
         };
-        let ends = flow.endpoints();
-        let rewrite = translate(self.frame, packet, self.settings, ends, direction)?;
+        let rewrite = translate(self.frame, packet, self.settings, to.ends, to.direction)?;
         self.tables.count(Counter::Outcome(Outcome::ToLan));
         let egress = Egress { interface: network.interface, way: Way::Lan };
-        Ok(self.executor.forward(&Forward { rewrite, egress, rule }))
+        Ok(self.executor.forward(&Forward { rewrite, egress, rule: to.rule }))
     }
+}
+
+/// A packet's flow as this site's LAN is to see it.
+#[derive(Clone, Copy)]
+struct OnLan {
+    ends: Endpoints<LocalAddress>,
+    direction: Direction,
+    rule: u32,
 }
