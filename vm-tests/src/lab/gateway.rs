@@ -1,6 +1,7 @@
 //! One site's gateway in the lab: its site file, its `gatewayd`, and `gatewayctl` beside it.
 
 use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,21 @@ impl Default for Choices {
     fn default() -> Self {
         Self { mode: "auto", link_kind: "auto", flow_capacity: 65536 }
     }
+}
+
+/// What `gatewayctl trace` says of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It would be refused.
+    Refused {
+        /// The reason's label.
+        reason: String,
+    },
+    /// It would be carried.
+    Allowed {
+        /// The rule's id.
+        rule: String,
+    },
 }
 
 /// A site's gateway.
@@ -151,11 +167,14 @@ impl Gateway {
         Ok(false)
     }
 
-    /// Sends SIGHUP and waits until the new site file is in force.
-    pub fn reload(&mut self) -> Result<()> {
+    /// Sends SIGHUP, waits until the site file has been read again, and gives what was logged
+    /// meanwhile.
+    pub fn reload(&mut self) -> Result<String> {
+        let before = self.log().len();
         self.drain_notices();
         self.running()?.signal(Signal::SIGHUP)?;
-        self.wait_ready()
+        self.wait_ready()?;
+        Ok(self.log().split_off(before))
     }
 
     /// Ends `gatewayd` with SIGKILL.
@@ -191,6 +210,29 @@ impl Gateway {
             .with_context(|| format!("gatewayctl {words} does not answer with JSON"))
     }
 
+    /// How many packets it has refused for this reason.
+    pub fn refused(&self, reason: &str) -> Result<u64> {
+        let counts = self.ctl("counters --all")?;
+        counts
+            .as_array()
+            .and_then(|counts| counts.iter().find(|count| count["label"] == reason))
+            .and_then(|count| count["packets"].as_u64())
+            .with_context(|| format!("gatewayctl counters has no {reason}: {counts}"))
+    }
+
+    /// What its programs would do with a TCP SYN from a client to a presence: the reason for which
+    /// they would refuse it, or the rule that allows it.
+    pub fn trace(&self, from: Ipv4Addr, to: SocketAddrV4) -> Result<Verdict> {
+        let traced =
+            self.ctl(&format!("trace --from {from} --to {} --port {}", to.ip(), to.port()))?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        match (text(&traced["reason"]["label"]), text(&traced["rule"]["id"])) {
+            (Some(reason), _) => Ok(Verdict::Refused { reason }),
+            (None, Some(rule)) => Ok(Verdict::Allowed { rule }),
+            (None, None) => bail!("gatewayctl trace names neither reason nor rule: {traced}"),
+        }
+    }
+
     /// Runs `gatewayctl` for this instance.
     pub fn ctl_output(&self, words: &str) -> Result<Output> {
         let mut command = Command::new(binaries::locate("gatewayctl")?);
@@ -211,10 +253,15 @@ impl Gateway {
         .with_context(|| format!("its log ends:\n{}", self.log_tail()))
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.log_file()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The last lines of its log.
     pub fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.log_file()).unwrap_or_default();
-        super::process::tail(&log, LOG_LINES)
+        super::process::tail(&self.log(), LOG_LINES)
     }
 
     fn daemon(&self, site_file: &Path) -> Result<Command> {

@@ -234,7 +234,7 @@ impl Lab {
 
     fn reload(&mut self) -> Result<()> {
         self.write_site_files()?;
-        self.sites.iter_mut().try_for_each(|site| site.gateway.reload())
+        self.sites.iter_mut().try_for_each(|site| site.gateway.reload().map(drop))
     }
 
     fn write_site_files(&self) -> Result<()> {

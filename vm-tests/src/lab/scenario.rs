@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Lab;
-use super::gateway::START_BOUND;
+use super::gateway::{START_BOUND, Verdict};
 use super::namespace::Namespace;
 use super::plan::{
     AGENT_A, AGENT_B, CLIENT_PRESENCE, CLOUD, ECHO, ECHO_PORT, EDGE_A, EDGE_B, FILES, FILES_PORT,
@@ -19,7 +19,7 @@ use super::traffic::{self, Body, Conversation, Download};
 use super::wait::wait_unless_failed;
 
 /// How long a refused client may be left without an answer before that counts as a refusal.
-const REFUSAL_BOUND: Duration = Duration::from_secs(3);
+const REFUSAL_BOUND: Duration = Duration::from_secs(2);
 const ANSWER_BOUND: Duration = Duration::from_secs(10);
 const VISITOR_RULE: &str = "edge-a-visitor";
 
@@ -89,7 +89,8 @@ pub fn visitor_is_refused(lab: &Lab) -> Result<String> {
     let answer = visitor.run(|| traffic::ask(echo, "hello", Duration::from_secs(1)))?;
     ensure!(answer.is_err(), "{VISITOR} got {answer:?} from {echo}");
     ensure!(Lab::ping(visitor, FILES.address()).is_err(), "{VISITOR} can ping {}", FILES.address());
-    Ok(format!("{VISITOR} got no answer over TCP, UDP or ping"))
+    let reason = must_trace_refused(lab)?;
+    Ok(format!("{VISITOR} got no answer over TCP, UDP or ping; trace says {reason}"))
 }
 
 /// A rule for the visitor is added and lets it in; it is removed again, and the connection made
@@ -99,7 +100,10 @@ pub fn rule_added_and_removed(lab: &mut Lab) -> Result<[String; 2]> {
     lab.allow(Rule::new(VISITOR_RULE, &EDGE_A, VISITOR, &ECHO))?;
     let mut live = converse(&lab.site(&EDGE_A).visitor).context("with the rule added")?;
     live.say("allowed", ANSWER_BOUND)?;
-    let added = format!("{VISITOR} got through: {:?}", live.greeting());
+    let traced = lab.site(&EDGE_A).gateway.trace(VISITOR, ECHO.at(ECHO_PORT))?;
+    ensure!(traced == Verdict::Allowed { rule: VISITOR_RULE.to_owned() }, "trace says {traced:?}");
+    let added =
+        format!("{VISITOR} got through: {:?}; trace says rule {VISITOR_RULE}", live.greeting());
 
     lab.forbid(VISITOR_RULE)?;
     if live.say("no longer allowed", REFUSAL_BOUND).is_ok() {
@@ -107,8 +111,12 @@ pub fn rule_added_and_removed(lab: &mut Lab) -> Result<[String; 2]> {
     }
     must_be_refused(&lab.site(&EDGE_A).visitor, ECHO.at(ECHO_PORT))?;
     bystander.say("still allowed", ANSWER_BOUND).context("a connection that is allowed")?;
-    let removed = "its live connection stopped at the next packet, another client's lives on";
-    Ok([added, removed.to_owned()])
+    let reason = must_trace_refused(lab)?;
+    let removed = format!(
+        "its live connection stopped at the next packet, another client's lives on; trace says \
+         {reason}"
+    );
+    Ok([added, removed])
 }
 
 /// Every `gatewayd` is killed with SIGKILL in the middle of a download: it finishes, and new
@@ -154,6 +162,14 @@ pub fn started_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
         "started all three after {before} bytes, ready by {received}; all {bytes} came, checksum \
          right"
     ))
+}
+
+fn must_trace_refused(lab: &Lab) -> Result<String> {
+    const REASON: &str = "no-policy";
+    match lab.site(&EDGE_A).gateway.trace(VISITOR, ECHO.at(ECHO_PORT))? {
+        Verdict::Refused { reason } if reason == REASON => Ok(reason),
+        other => bail!("trace says {other:?} of {VISITOR}, not {REASON}"),
+    }
 }
 
 fn begin_download(lab: &Lab, bytes: u64) -> Result<Download> {
