@@ -11,6 +11,7 @@ mod name;
 mod network;
 mod port;
 mod transit;
+mod value_error;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +19,7 @@ use std::net::Ipv4Addr;
 
 pub use check::Problem;
 pub use draft::{Gateway, Place, RemoteSiteDraft, ServiceDraft, Site, SiteDraft, Table};
-pub(crate) use error::quoted;
-pub use error::{ModelError, ValueError};
+pub use error::ModelError;
 pub use flow::{FlowCapacity, FlowSettings, Timeout, Timeouts};
 pub use gateway_policy::{
     AllowRule, Clients, RuleId, RuleSet, ServiceId, ServiceName, SiteName, Subject,
@@ -29,6 +29,8 @@ pub use name::{GatewayName, InstanceName, InterfaceName};
 pub use network::{ClientNetworks, Network, PresencePool};
 pub use port::{PortRange, PortSpec, Ports, Transport};
 pub use transit::{ServiceNumber, TransitBlock, TransitPool};
+pub use value_error::ValueError;
+pub(crate) use value_error::quoted;
 
 /// A checked site: every reference resolves, no two things share what must be their own, and every
 /// transit address it implies exists.

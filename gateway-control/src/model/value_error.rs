@@ -1,0 +1,215 @@
+//! What can be wrong with a single value. Each message says what is wrong and the remedy; the object
+//! is named by [`super::ModelError::Value`] around it.
+
+use std::ops::RangeInclusive;
+
+use gateway_policy::{LabelError, ServiceIdError};
+use ipnet::Ipv4Net;
+
+use super::PortSpec;
+
+/// Why a single value is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Not a name.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// Not a service's full name.
+    #[error(transparent)]
+    ServiceId(#[from] ServiceIdError),
+    /// Not an interface name.
+    #[error(
+        "{found} is not an interface name; use 1 to 15 characters without spaces, '/', ':' or '%'"
+    )]
+    Interface {
+        /// The text, quoted.
+        found: String,
+    },
+    /// Not one of a few words.
+    #[error("{found} is not a choice; write one of {choices}")]
+    Choice {
+        /// The text, quoted.
+        found: String,
+        /// The words.
+        choices: String,
+    },
+    /// Not a prefix.
+    #[error("{found} is not an IPv4 prefix; write ADDRESS/LENGTH, for example 10.0.0.0/24")]
+    Prefix {
+        /// The text, quoted.
+        found: String,
+    },
+    /// A prefix with bits set beyond its length.
+    #[error("{found} has bits set beyond its length; write {network}, or correct the length")]
+    HostBits {
+        /// As written.
+        found: Ipv4Net,
+        /// Without those bits.
+        network: Ipv4Net,
+    },
+    /// A prefix of a length that has no use here.
+    #[error("{found} has an unusable size; take a prefix length from /{shortest} to /{longest}")]
+    PrefixLength {
+        /// As written.
+        found: Ipv4Net,
+        /// Length of the largest that is usable.
+        shortest: u8,
+        /// Length of the smallest.
+        longest: u8,
+    },
+    /// A prefix that overlaps addresses no host has.
+    #[error("{found} overlaps {special} ({what}); take a prefix of unicast addresses")]
+    Special {
+        /// As written.
+        found: Ipv4Net,
+        /// The range.
+        special: Ipv4Net,
+        /// Its use.
+        what: &'static str,
+    },
+    /// A transit block at the very top of the address space.
+    #[error("{found} holds 255.255.255.255, which is every host; take a lower block")]
+    BroadcastBlock {
+        /// As written.
+        found: Ipv4Net,
+    },
+    /// Not an address.
+    #[error("{found} is not an IPv4 address; write four numbers, for example 10.0.0.10")]
+    Address {
+        /// The text, quoted.
+        found: String,
+    },
+    /// Not a port list entry.
+    #[error(
+        "{found} is not a port entry; write tcp/PORT, tcp/LOW-HIGH, tcp/*, tcp/PORT->BACKEND, \
+         the same with udp, icmp-echo or ip/NUMBER, with ports from 1 to 65535"
+    )]
+    Port {
+        /// The text, quoted.
+        found: String,
+    },
+    /// A range that does not go up.
+    #[error("the range {low}-{high} does not go up; write the smaller port first")]
+    PortRange {
+        /// The first port.
+        low: u16,
+        /// The second port.
+        high: u16,
+    },
+    /// A protocol number with a better notation.
+    #[error("protocol {protocol} has a notation of its own; write {instead}")]
+    NamedProtocol {
+        /// The number.
+        protocol: u8,
+        /// The notation.
+        instead: &'static str,
+    },
+    /// An empty port list.
+    #[error("the list is empty, so nothing of the service could be used; name a port")]
+    NoPorts,
+    /// Two entries of one port list cover the same port.
+    #[error("{first} and {second} cover the same port; remove or narrow one of them")]
+    PortsOverlap {
+        /// The lower entry.
+        first: PortSpec,
+        /// The higher entry.
+        second: PortSpec,
+    },
+    /// A number out of bounds.
+    #[error("{found} is out of bounds; take a number from {least} to {most}")]
+    Number {
+        /// As written.
+        found: i64,
+        /// The smallest that is usable.
+        least: i64,
+        /// The largest.
+        most: i64,
+    },
+    /// Not a size for the flow table.
+    #[error("{found} is not a usable size; take a power of two from {least} to {most}")]
+    Capacity {
+        /// As written.
+        found: i64,
+        /// The smallest.
+        least: u32,
+        /// The largest.
+        most: u32,
+    },
+    /// Not a duration.
+    #[error("{found} is not a duration; write a number and s, m or h, for example \"30s\"")]
+    Duration {
+        /// The text, quoted.
+        found: String,
+    },
+    /// A time-out out of bounds.
+    #[error("{seconds} s is out of bounds; take a time-out from 1s to 720h")]
+    Timeout {
+        /// As written, in seconds.
+        seconds: u32,
+    },
+    /// A keepalive out of bounds.
+    #[error("{seconds} s is out of bounds; take 1s to 65535s, or \"off\"")]
+    Keepalive {
+        /// As written, in seconds.
+        seconds: u32,
+    },
+    /// Not a public key.
+    #[error("this is not a WireGuard public key; write the 44 characters that `wg pubkey` prints")]
+    PublicKey,
+    /// Not an endpoint.
+    #[error("{found} is not an endpoint; write ADDRESS:PORT, for example 192.0.2.1:51820")]
+    Endpoint {
+        /// The text, quoted.
+        found: String,
+    },
+    /// Not a path.
+    #[error("the path is empty or holds a zero; write the path of the file with the private key")]
+    KeyFile,
+}
+
+impl ValueError {
+    pub(super) fn interface(text: &str) -> Self {
+        Self::Interface { found: quoted(text) }
+    }
+
+    pub(super) fn choice(text: &str, choices: &[&str]) -> Self {
+        Self::Choice { found: quoted(text), choices: choices.join(", ") }
+    }
+
+    pub(super) fn prefix(text: &str) -> Self {
+        Self::Prefix { found: quoted(text) }
+    }
+
+    pub(crate) fn address(text: &str) -> Self {
+        Self::Address { found: quoted(text) }
+    }
+
+    pub(super) fn port(text: &str) -> Self {
+        Self::Port { found: quoted(text) }
+    }
+
+    pub(super) fn duration(text: &str) -> Self {
+        Self::Duration { found: quoted(text) }
+    }
+
+    pub(super) fn endpoint(text: &str) -> Self {
+        Self::Endpoint { found: quoted(text) }
+    }
+
+    pub(super) fn check_length(net: Ipv4Net, lengths: RangeInclusive<u8>) -> Result<(), Self> {
+        if lengths.contains(&net.prefix_len()) {
+            return Ok(());
+        }
+        let (shortest, longest) = lengths.into_inner();
+        Err(Self::PrefixLength { found: net, shortest, longest })
+    }
+}
+
+/// A text from outside, fit for one line of a terminal.
+pub(crate) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
