@@ -92,7 +92,7 @@ fn before_the_first_handshake_health_says_who_has_to_move() -> Result<()> {
 /// device that offers no offloads must get them cut and finished.
 #[test]
 fn bulk_tcp_crosses_with_its_checksums_finished() -> Result<()> {
-    const LENGTH: usize = 64 * 1024 * 1024;
+    const LENGTH: usize = 16 * 1024 * 1024;
     let pair = linked()?;
     let [a, b] = [End::A, End::B].map(|end| pair.host(end));
     let listener = a.run(|| TcpListener::bind((HOSTS[0], 0)))??;
@@ -109,7 +109,7 @@ fn bulk_tcp_crosses_with_its_checksums_finished() -> Result<()> {
     })?;
     assert!(received == sent, "{} of {LENGTH} bytes arrived, or changed ones", received.len());
     let mean = mean_received(pair.gateway(End::A), "lan0")?;
-    assert!(mean > 3000, "no segments to cut: packets of {mean} bytes reached the gateway");
+    assert!(mean > 1500, "no segments to cut: packets of {mean} bytes reached the gateway");
     Ok(())
 }
 
@@ -131,10 +131,11 @@ fn body(length: usize) -> Vec<u8> {
 
 #[test]
 fn a_jumbo_underlay_gives_the_largest_mtu_the_device_reads_whole() -> Result<()> {
-    let pair = Pair::new(LinkKind::Userspace, 9000)?;
-    pair.ensure(End::A)?;
-    assert_eq!(pair.ensure(End::B)?.mtu, 4096);
-    pair.settings_mtu(End::A, 4096)?;
+    let mut pair = Pair::new(LinkKind::Userspace, 9000)?;
+    pair.settings[0].mtu = Some(4096);
+    for end in [End::A, End::B] {
+        assert_eq!(pair.ensure(end)?.mtu, 4096);
+    }
     pair.echo_sized(End::B, 4096 - 28)
 }
 
@@ -304,7 +305,7 @@ fn a_port_in_use_leaves_things_as_they_were() -> Result<()> {
     let taken = pair.gateway(End::A).run(|| UdpSocket::bind(("0.0.0.0", PORT_A)))??;
     let refused = pair.try_ensure(End::A, &pair.settings[0])?;
     assert!(matches!(&refused, Err(LinkError::PortInUse { port: PORT_A, .. })), "{refused:?}");
-    assert!(pair.gateway(End::A).pids()?.is_empty(), "a half-made device was left");
+    wait_for("the process to end", PATIENCE, || Ok(pair.gateway(End::A).pids()?.is_empty()))?;
     drop(taken);
 
     pair.ensure(End::A)?;

@@ -91,14 +91,6 @@ impl Pair {
         self.at(end, || async { link::ensure(settings, &self.host).await })
     }
 
-    /// Sets the MTU of an end's device by hand.
-    pub(crate) fn settings_mtu(&self, end: End, mtu: u32) -> Result<()> {
-        let mut settings = self.settings[end as usize].clone();
-        settings.mtu = Some(mtu);
-        self.try_ensure(end, &settings)??;
-        Ok(())
-    }
-
     /// The one peer of an end.
     pub(crate) fn health(&self, end: End) -> Result<PeerHealth> {
         let mut peers = self.peers(end)?;
