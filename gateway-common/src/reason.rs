@@ -35,7 +35,7 @@ reasons! {
     TtlExpired = 5, "ttl-expired", "The packet has no hop left for the gateway. Raise the sender's TTL, or look for a routing loop.";
     NoPresence = 6, "no-presence", "The address is in the presence pool but stands for nothing. Expose a service there, or correct the client's address or DNS.";
     NotAClient = 7, "not-a-client", "The sender is in none of this site's client networks. Add its network to the site, or stop it from sending here.";
-    WrongInterface = 8, "wrong-interface", "The sender's address belongs to a network behind another interface: spoofed, or the site's networks are assigned to the wrong interface.";
+    WrongInterface = 8, "wrong-interface", "The sender's address belongs to a network behind another interface. It is spoofed, or the site file assigns the network to the wrong interface.";
     SpoofedSource = 9, "spoofed-source", "The sender claims an address that cannot come from there: a presence on the LAN, or another site's transit address on a link. Find the host or gateway that sends it.";
     TransitOnLan = 10, "transit-on-lan", "A host on the LAN addressed the transit range, which exists only inside links. Use the presence of the service instead.";
     NotTransit = 11, "not-transit", "A link delivered a packet that is not between transit addresses. The peer gateway is misconfigured or compromised.";

@@ -2,6 +2,7 @@
 //! user half checks that before it loads the object.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
     macros::btf_map,
 };
@@ -13,6 +14,9 @@ use gateway_common::{
         SettingsSlots,
     },
 };
+
+/// Flags of a `Kind::SparseHash`.
+const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
 
 const fn capacity<M: Map>() -> usize {
     M::CAPACITY as usize
@@ -27,7 +31,7 @@ pub(crate) static CURRENT: Array<u32, 1> = Array::new();
 #[btf_map(name = "flows4")]
 pub(crate) static FLOWS: HashMap<FlowKey, Flow, { capacity::<Flows>() }> = HashMap::new();
 #[btf_map(name = "names")]
-pub(crate) static NAMES: HashMap<NameKey, Name, { capacity::<Names>() }> = HashMap::new();
+pub(crate) static NAMES: HashMap<NameKey, Name, { capacity::<Names>() }, SPARSE> = HashMap::new();
 #[btf_map(name = "nats4")]
 pub(crate) static NATS: HashMap<NatKey, FlowKey, { capacity::<Nats>() }> = HashMap::new();
 #[btf_map(name = "ports4")]
@@ -37,7 +41,7 @@ pub(crate) static PRESENCES: Array<Presence, { capacity::<Presences>() }> = Arra
 #[btf_map(name = "routes4")]
 pub(crate) static ROUTES: Array<Route, { capacity::<Routes>() }> = Array::new();
 #[btf_map(name = "services4")]
-pub(crate) static SERVICES: HashMap<TransitAddress, Service, { capacity::<Services>() }> =
+pub(crate) static SERVICES: HashMap<TransitAddress, Service, { capacity::<Services>() }, SPARSE> =
     HashMap::new();
 #[btf_map(name = "settings")]
 pub(crate) static SETTINGS: Array<Settings, { capacity::<SettingsSlots>() }> = Array::new();

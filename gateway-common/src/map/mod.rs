@@ -41,8 +41,10 @@ impl<T: Copy + FromBytes + IntoBytes + Immutable + KnownLayout + 'static> Plain 
 pub enum Kind {
     /// `BPF_MAP_TYPE_ARRAY`, zero-filled, indexed from 0.
     Array,
-    /// `BPF_MAP_TYPE_HASH`, preallocated.
+    /// `BPF_MAP_TYPE_HASH`, preallocated: entries come and go at packet rates.
     Hash,
+    /// `BPF_MAP_TYPE_HASH` with `BPF_F_NO_PREALLOC`: filled by configuration, costs what it holds.
+    SparseHash,
     /// `BPF_MAP_TYPE_LPM_TRIE`: keys begin with a prefix length, the longest match wins.
     LpmTrie,
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`.

@@ -6,7 +6,7 @@ use super::map;
 
 map! {
     /// Kind and number to a name. The programs never read it.
-    Names = "names": Hash, NameKey => Name, 1 << 17
+    Names = "names": SparseHash, NameKey => Name, 1 << 17
 }
 
 /// What is named.

@@ -7,7 +7,7 @@ use crate::address::{LocalAddress, TransitAddress};
 
 map! {
     /// Transit address to the service. Read only when a flow is opened or judged anew.
-    Services = "services4": Hash, TransitAddress => Service, 1 << 17
+    Services = "services4": SparseHash, TransitAddress => Service, 1 << 17
 }
 
 /// A service as this gateway sees it.

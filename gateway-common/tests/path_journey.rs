@@ -1,0 +1,243 @@
+//! A packet's whole journey: through the client's gateway, the link, the service's gateway, and back.
+
+mod two_sites;
+
+use gateway_common::{
+    Reason,
+    host::{self, MemoryTables},
+    map::{Counter, FlowState, Outcome},
+    verdict::{Verdict, Way},
+};
+use proptest::prelude::*;
+use two_sites::*;
+
+/// From a host's frame on one LAN to the frame on the other, by way of two gateways.
+fn cross(
+    from: &MemoryTables,
+    to: &MemoryTables,
+    mut frame: Vec<u8>,
+) -> Result<(Vec<u8>, Vec<u8>), Reason> {
+    let verdict = host::lan(&frame, from, from_lan());
+    match verdict {
+        Verdict::Refuse(reason) => return Err(reason),
+        Verdict::Forward(forward) => {
+            assert_eq!((forward.egress.way, forward.egress.interface), (Way::Link, LINK));
+        }
+        other => panic!("{other:?}"),
+    }
+    host::execute(&mut frame, &verdict);
+    let in_link = frame.split_off(14);
+    let mut packet = in_link.clone();
+    let verdict = host::link(&packet, to, from_link());
+    match verdict {
+        Verdict::Refuse(reason) => return Err(reason),
+        Verdict::Forward(forward) => {
+            assert_eq!((forward.egress.way, forward.egress.interface), (Way::Lan, LAN));
+        }
+        other => panic!("{other:?}"),
+    }
+    host::execute(&mut packet, &verdict);
+    Ok((in_link, packet))
+}
+
+#[test]
+fn a_tcp_connection_sees_local_addresses_at_both_ends() {
+    let (edge, cloud) = (edge(), cloud());
+    let syn = frame(CLIENT, PRESENCE, &Load::Tcp(40_000, 5672, Bits::Syn), b"");
+    let (in_link, at_server) = cross(&edge, &cloud, syn).expect("allowed");
+    let link = seen(&in_link);
+    assert_eq!(link.source, ([240, 0, 16, 5], 40_000));
+    assert_eq!(link.destination, ([240, 0, 8, 1], 5672));
+    let server = seen(&at_server);
+    assert_eq!((server.source.0, server.destination), (CLIENTS, (SERVER, 5672)));
+    assert_eq!(server.ttl, 62, "two gateways, two hops");
+    let port = server.source.1;
+
+    let answer = frame(SERVER, CLIENTS, &Load::Tcp(5672, port, Bits::SynAck), b"");
+    let (in_link, at_client) = cross(&cloud, &edge, answer).expect("a reply");
+    let link = seen(&in_link);
+    assert_eq!(link.source, ([240, 0, 8, 1], 5672));
+    assert_eq!(link.destination, ([240, 0, 16, 5], 40_000));
+    let client = seen(&at_client);
+    assert_eq!((client.source, client.destination), ((PRESENCE, 5672), (CLIENT, 40_000)));
+
+    for tables in [&edge, &cloud] {
+        let flows = tables.flows();
+        assert_eq!(flows.len(), 1);
+        assert_eq!(flows[0].1.state(), FlowState::Open);
+        assert_eq!(flows[0].1.packets, [1, 1]);
+        assert_eq!(tables.counted(Counter::Outcome(Outcome::Opened)), 1);
+    }
+    assert_eq!(edge.flows()[0].0, cloud.flows()[0].0, "one name at both gateways");
+}
+
+#[test]
+fn segment_sizes_are_lowered_on_both_handshake_packets() {
+    let (edge, cloud) = (edge(), cloud());
+    let size = |ip: &[u8]| u16::from_be_bytes([ip[42], ip[43]]);
+    let syn = frame(CLIENT, PRESENCE, &Load::Tcp(40_000, 5672, Bits::Syn), b"");
+    assert_eq!(size(&syn[14..]), 1460);
+    let (in_link, at_server) = cross(&edge, &cloud, syn).expect("allowed");
+    assert_eq!((size(&in_link), size(&at_server)), (MSS, MSS));
+    let port = seen(&at_server).source.1;
+    let answer = frame(SERVER, CLIENTS, &Load::Tcp(5672, port, Bits::SynAck), b"");
+    let (in_link, _) = cross(&cloud, &edge, answer).expect("a reply");
+    assert_eq!(size(&in_link), MSS);
+}
+
+#[test]
+fn a_withdrawn_permission_ends_a_live_connection_at_its_next_packet() {
+    let (mut edge, mut cloud) = (edge(), cloud());
+    let load = Load::Tcp(40_000, 5672, Bits::Syn);
+    let (_, at_server) =
+        cross(&edge, &cloud, frame(CLIENT, PRESENCE, &load, b"")).expect("allowed");
+    let data = || frame(CLIENT, PRESENCE, &Load::Tcp(40_000, 5672, Bits::Ack), b"data");
+    cross(&edge, &cloud, data()).expect("an open connection");
+
+    let mut withdrawn = cloud.desired.clone();
+    withdrawn.allows.clear();
+    cloud.replace(withdrawn.clone());
+    assert_eq!(cross(&edge, &cloud, data()).unwrap_err(), Reason::NoPolicy, "second gateway");
+    let port = seen(&at_server).source.1;
+    let answer = frame(SERVER, CLIENTS, &Load::Tcp(5672, port, Bits::Ack), b"more");
+    assert_eq!(cross(&cloud, &edge, answer).unwrap_err(), Reason::NoFlow, "its flow is gone");
+    assert!(cloud.flows().is_empty());
+
+    let mut at_edge = edge.desired.clone();
+    at_edge.allows.clear();
+    edge.replace(at_edge);
+    assert_eq!(cross(&edge, &cloud, data()).unwrap_err(), Reason::NoPolicy, "first gateway");
+}
+
+#[test]
+fn a_change_that_leaves_the_permission_keeps_the_connection() {
+    let (edge, mut cloud) = (edge(), cloud());
+    let syn = frame(CLIENT, PRESENCE, &Load::Tcp(40_000, 5672, Bits::Syn), b"");
+    cross(&edge, &cloud, syn).expect("allowed");
+    cloud.replace(cloud.desired.clone());
+    let data = frame(CLIENT, PRESENCE, &Load::Tcp(40_000, 5672, Bits::Ack), b"data");
+    cross(&edge, &cloud, data).expect("still allowed");
+    assert_eq!(cloud.flows()[0].1.generation, 2, "judged anew");
+    assert_eq!(cloud.flows()[0].1.packets, [2, 0]);
+}
+
+#[test]
+fn a_full_flow_table_refuses_new_flows_and_keeps_old_ones() {
+    let (edge, mut cloud) = (edge(), cloud());
+    cloud.capacity = 1;
+    let syn = |port| frame(CLIENT, PRESENCE, &Load::Tcp(port, 5672, Bits::Syn), b"");
+    cross(&edge, &cloud, syn(1)).expect("room for one");
+    assert_eq!(cross(&edge, &cloud, syn(2)).unwrap_err(), Reason::FlowTableFull);
+    assert_eq!(cloud.counted(Counter::Refused(Reason::FlowTableFull)), 1);
+    let data = frame(CLIENT, PRESENCE, &Load::Tcp(1, 5672, Bits::Ack), b"data");
+    cross(&edge, &cloud, data).expect("the old one lives");
+}
+
+#[test]
+fn a_flow_that_timed_out_needs_a_new_handshake() {
+    let (edge, cloud) = (edge(), cloud());
+    let syn = frame(CLIENT, PRESENCE, &Load::Tcp(1, 5672, Bits::Syn), b"");
+    cross(&edge, &cloud, syn.clone()).expect("allowed");
+    let mut late = from_lan();
+    late.now.0 += 31 * gateway_common::Ticks::PER_SECOND;
+    let data = frame(CLIENT, PRESENCE, &Load::Tcp(1, 5672, Bits::Ack), b"");
+    assert_eq!(host::lan(&data, &edge, late), Verdict::Refuse(Reason::NoFlow));
+    assert!(matches!(host::lan(&syn, &edge, late), Verdict::Forward(_)));
+    assert_eq!(edge.flows()[0].1.packets, [1, 0], "opened anew");
+}
+
+fn loads() -> impl Strategy<Value = Load> {
+    prop_oneof![
+        (1024u16.., Just(5672)).prop_map(|(from, to)| Load::Tcp(from, to, Bits::Syn)),
+        (any::<u16>(), 8000u16..8008).prop_map(|(from, to)| Load::Tcp(from, to, Bits::Syn)),
+        any::<u16>().prop_map(|from| Load::Tcp(from, 80, Bits::Syn)),
+        any::<u16>().prop_map(|from| Load::Udp(from, 53)),
+        any::<u16>().prop_map(Load::EchoRequest),
+        Just(Load::Other(47)),
+    ]
+}
+
+/// The reply to a load as the server saw it.
+fn reply(load: &Load, seen: &Seen) -> Load {
+    match load {
+        Load::Tcp(..) => Load::Tcp(seen.destination.1, seen.source.1, Bits::SynAck),
+        Load::Udp(..) => Load::Udp(seen.destination.1, seen.source.1),
+        Load::EchoRequest(_) | Load::EchoReply(_) => Load::EchoReply(seen.source.1),
+        Load::Other(number) => Load::Other(*number),
+    }
+}
+
+proptest! {
+    /// Checksums are right after every rewrite (`seen` checks them), payloads are untouched, and what
+    /// the server answers comes back to the client from where the client sent to.
+    #[test]
+    fn every_protocol_goes_there_and_comes_back(
+        load in loads(),
+        payload in proptest::collection::vec(any::<u8>(), 0..300),
+        answer in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let (edge, cloud) = (edge(), cloud());
+        let request = frame(CLIENT, PRESENCE, &load, &payload);
+        let sent = seen(&request[14..]);
+        let (_, at_server) = cross(&edge, &cloud, request).expect("allowed");
+        let got = seen(&at_server);
+        prop_assert_eq!(got.source.0, CLIENTS);
+        prop_assert_eq!(got.destination.0, SERVER);
+        prop_assert_eq!(&got.payload, &payload);
+        let back = frame(SERVER, CLIENTS, &reply(&load, &got), &answer);
+        let (_, at_client) = cross(&cloud, &edge, back).expect("a reply");
+        let back = seen(&at_client);
+        prop_assert_eq!(back.source.0, PRESENCE);
+        prop_assert_eq!(back.destination.0, CLIENT);
+        if !matches!(load, Load::EchoRequest(_)) {
+            prop_assert_eq!(back.source.1, sent.destination.1);
+        }
+        prop_assert_eq!(back.destination.1, sent.source.1);
+        prop_assert_eq!(&back.payload, &answer);
+    }
+
+    /// Two flows of one site never share a port towards one back end.
+    #[test]
+    fn reserved_ports_are_distinct(ports in proptest::collection::btree_set(any::<u16>(), 1..60)) {
+        let (edge, cloud) = (edge(), cloud());
+        for port in &ports {
+            let syn = frame(CLIENT, PRESENCE, &Load::Tcp(*port, 5672, Bits::Syn), b"");
+            cross(&edge, &cloud, syn).expect("room for all");
+        }
+        let chosen: std::collections::BTreeSet<u16> =
+            cloud.nats().iter().map(|(nat, _)| nat.client_port.number()).collect();
+        prop_assert_eq!(chosen.len(), ports.len());
+    }
+
+    /// No frame, however broken, makes the path panic, and what is refused or passed is not changed.
+    #[test]
+    fn any_bytes_get_a_verdict(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        like in proptest::option::of(loads()), flips in proptest::collection::vec(any::<(u8, u8)>(), 0..6),
+        cut in 0usize..200,
+    ) {
+        if let Some(load) = like {
+            bytes = frame(CLIENT, PRESENCE, &load, &bytes);
+            for (at, value) in flips {
+                let at = usize::from(at) % bytes.len();
+                bytes[at] = value;
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut));
+        }
+        let (edge, cloud) = (edge(), cloud());
+        let verdicts = [
+            host::lan(&bytes, &edge, from_lan()),
+            host::guard(&bytes, &edge, from_lan()),
+            host::link(&bytes, &cloud, from_link()),
+        ];
+        for verdict in verdicts {
+            let mut after = bytes.clone();
+            host::execute(&mut after, &verdict);
+            if matches!(verdict, Verdict::Pass | Verdict::Refuse(_)) {
+                prop_assert_eq!(&after, &bytes);
+            } else {
+                prop_assert_eq!(after.len(), bytes.len());
+            }
+        }
+    }
+}
