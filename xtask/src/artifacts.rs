@@ -65,10 +65,14 @@ impl Artifacts {
         Self::of(workspace, &["build", "--bins"], selection, profile)
     }
 
-    /// Builds all programs and all tests.
-    pub(crate) fn all(workspace: &Path) -> Result<Self> {
+    /// Builds all programs and the files of tests of these names, or all tests for none.
+    pub(crate) fn all(workspace: &Path, files: &[&str]) -> Result<Self> {
         let programs = Self::programs(workspace, &SELECTION, Profile::Dev)?;
-        let tests = Self::of(workspace, &["test", "--no-run"], &SELECTION, Profile::Dev)?;
+        let mut command = vec!["test", "--no-run"];
+        for file in files {
+            command.extend(["--test", file]);
+        }
+        let tests = Self::of(workspace, &command, &SELECTION, Profile::Dev)?;
         Ok(Self { tests: tests.tests, binaries: programs.binaries })
     }
 

@@ -25,6 +25,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use crate::artifacts::{Artifacts, Profile, SELECTION};
+use crate::guest::Table;
 use crate::setup::Need;
 use crate::sites::LabAction;
 use crate::tally::Tally;
@@ -100,7 +101,11 @@ fn run(task: Task) -> Result<bool> {
         Task::Test { no_vm } => return Ok(good(test::run(workspace, !no_vm)?)),
         Task::Vm { kernels } => {
             setup::ensure(workspace, &[Need::KernelHalf, Need::Guests])?;
-            let tally = guest::run(workspace, &kernels, &Artifacts::all(workspace)?)?;
+            let table = Table::read(workspace)?;
+            let files: Vec<&str> =
+                table.select(&kernels)?.iter().flat_map(|kernel| kernel.tests()).collect();
+            let artifacts = Artifacts::all(workspace, &files)?;
+            let tally = guest::run(workspace, &table, &kernels, &artifacts)?;
             println!("{tally}");
             return Ok(good(tally));
         }

@@ -34,7 +34,7 @@ pub(crate) fn run(workspace: &Path, guests: bool) -> Result<Tally> {
         report.check(name, check(workspace));
     }
     report.check("layers", layers::check(workspace));
-    match Artifacts::all(workspace) {
+    match Artifacts::all(workspace, &[]) {
         Ok(artifacts) => run_built(workspace, &artifacts, guests, &mut report),
         Err(error) => report.check("build", Err(error)),
     }
@@ -52,18 +52,17 @@ fn run_built(workspace: &Path, artifacts: &Artifacts, guests: bool, report: &mut
     }
     report.documentation_tests(workspace);
 
-    match Table::read(workspace) {
-        Ok(table) => {
-            let on_host = |test: &&TestBinary| !table.guest_only.contains(&test.name);
-            for test in artifacts.tests.iter().filter(privileged).filter(on_host) {
-                report.binary(test, workspace, &["--test-threads=1"]);
-            }
-        }
-        Err(error) => report.check("list of guests", Err(error)),
+    let table = match Table::read(workspace) {
+        Ok(table) => table,
+        Err(error) => return report.check("list of guests", Err(error)),
+    };
+    let on_host = |test: &&TestBinary| !table.guest_only.contains(&test.name);
+    for test in artifacts.tests.iter().filter(privileged).filter(on_host) {
+        report.binary(test, workspace, &["--test-threads=1"]);
     }
 
     if guests {
-        match guest::run(workspace, &[], artifacts) {
+        match guest::run(workspace, &table, &[], artifacts) {
             Ok(tally) => report.add("guests", tally),
             Err(error) => report.check("guests", Err(error)),
         }

@@ -34,14 +34,18 @@ const KVM_PATIENCE: Duration = Duration::from_secs(10);
 /// Runs one guest per kernel named, or per kernel there is, and sums up.
 ///
 /// An error is what kept a guest from starting; what happens inside is in the count.
-pub(crate) fn run(workspace: &Path, names: &[String], artifacts: &Artifacts) -> Result<Tally> {
+pub(crate) fn run(
+    workspace: &Path,
+    table: &Table,
+    names: &[String],
+    artifacts: &Artifacts,
+) -> Result<Tally> {
     if env::consts::ARCH != "x86_64" {
         bail!("guests are of x86_64 kernels; this machine is {}", env::consts::ARCH);
     }
-    let table = Table::read(workspace)?;
     let mut sum = Tally::default();
     for kernel in table.select(names)? {
-        let tally = run_one(workspace, &table, kernel, artifacts)
+        let tally = run_one(workspace, table, kernel, artifacts)
             .with_context(|| format!("guest {}", kernel.name))?;
         println!("guest {}: {tally}", kernel.name);
         sum.add(tally);

@@ -41,6 +41,13 @@ pub(crate) struct Kernel {
     pub(crate) tests: Vec<String>,
 }
 
+impl Kernel {
+    /// The names of its files of tests.
+    pub(crate) fn tests(&self) -> impl Iterator<Item = &str> {
+        self.tests.iter().map(String::as_str)
+    }
+}
+
 impl Table {
     pub(crate) fn read(workspace: &Path) -> Result<Self> {
         let path = workspace.join("vm-tests/kernels.toml");
