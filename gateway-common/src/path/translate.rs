@@ -132,7 +132,7 @@ fn clamp_segment_size<F: Frame>(frame: &F, packet: &Packet, largest: u32, rewrit
 #[inline(always)]
 const fn step(kind: u8, length: u8) -> u32 {
     let is_other = ((kind ^ TcpOption::NO_OPERATION) as u32).wrapping_neg() >> 31;
-    1 + is_other * (length as u32).wrapping_sub(1)
+    1u32.wrapping_add(is_other * (length as u32).wrapping_sub(1))
 }
 
 /// An address of either kind, about to be written into a packet.
