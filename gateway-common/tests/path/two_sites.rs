@@ -1,7 +1,7 @@
 //! Two sites with the same addresses, as tables in memory, and builders for the frames between them.
 //! Frames are built and read back by etherparse, which shares no code with the path.
 
-use etherparse::{EtherType, IpNumber, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{IpNumber, PacketBuilder, SlicedPacket, TransportSlice};
 use gateway_common::{
     LocalAddress, Port, Prefix, Protocol, Ticks, TransitAddress, desired,
     host::MemoryTables,
@@ -12,25 +12,25 @@ use gateway_common::{
     path::Arrival,
 };
 
-pub const LAN: u32 = 7;
-pub const LINK: u32 = 9;
-pub const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-pub const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
+pub(crate) const LAN: u32 = 7;
+pub(crate) const LINK: u32 = 9;
+pub(crate) const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
 /// The same in both sites.
-pub const CLIENT: [u8; 4] = [10, 0, 0, 5];
-pub const STRANGER: [u8; 4] = [10, 0, 0, 66];
-pub const SERVER: [u8; 4] = [10, 0, 0, 10];
-pub const PRESENCE: [u8; 4] = [10, 0, 0, 200];
-pub const UNASSIGNED: [u8; 4] = [10, 0, 0, 201];
-pub const CLIENTS: [u8; 4] = [10, 0, 0, 250];
-pub const RULE: u32 = 4;
-pub const MSS: u16 = 1380;
+pub(crate) const CLIENT: [u8; 4] = [10, 0, 0, 5];
+pub(crate) const STRANGER: [u8; 4] = [10, 0, 0, 66];
+pub(crate) const SERVER: [u8; 4] = [10, 0, 0, 10];
+pub(crate) const PRESENCE: [u8; 4] = [10, 0, 0, 200];
+pub(crate) const UNASSIGNED: [u8; 4] = [10, 0, 0, 201];
+pub(crate) const CLIENTS: [u8; 4] = [10, 0, 0, 250];
+pub(crate) const RULE: u32 = 4;
+pub(crate) const MSS: u16 = 1380;
 
-pub fn address(octets: [u8; 4]) -> LocalAddress {
+pub(crate) fn address(octets: [u8; 4]) -> LocalAddress {
     std::net::Ipv4Addr::from(octets).into()
 }
 
-pub fn transit(octets: [u8; 4]) -> TransitAddress {
+pub(crate) fn transit(octets: [u8; 4]) -> TransitAddress {
     std::net::Ipv4Addr::from(octets).into()
 }
 
@@ -40,7 +40,7 @@ fn block(site: u8) -> Prefix {
 }
 
 /// The cloud's service number 1.
-pub fn service() -> TransitAddress {
+pub(crate) fn service() -> TransitAddress {
     Settings::service_address(&block(0), 1)
 }
 
@@ -91,31 +91,31 @@ fn tables(site: u8, here: ServiceKind) -> desired::Tables {
 }
 
 /// Edge A, where the service is exposed.
-pub fn edge() -> MemoryTables {
+pub(crate) fn edge() -> MemoryTables {
     let mut tables = tables(1, ServiceKind::Elsewhere { presence: address(PRESENCE) });
     tables.presences.insert(8, Presence::new(PresenceKind::Service(service())));
     MemoryTables::new(tables, 64)
 }
 
 /// The cloud, where it is served.
-pub fn cloud() -> MemoryTables {
+pub(crate) fn cloud() -> MemoryTables {
     let here = ServiceKind::Here { backend: address(SERVER), clients: address(CLIENTS) };
     let mut tables = tables(0, here);
     tables.presences.insert(58, Presence::new(PresenceKind::Client));
     MemoryTables::new(tables, 64)
 }
 
-pub fn from_lan() -> Arrival {
+pub(crate) fn from_lan() -> Arrival {
     Arrival { interface: LAN, ip: 14, for_us: true, packets: 1, now: Ticks(1000) }
 }
 
-pub fn from_link() -> Arrival {
+pub(crate) fn from_link() -> Arrival {
     Arrival { interface: LINK, ip: 0, for_us: true, packets: 1, now: Ticks(1000) }
 }
 
 /// TCP control bits that a test sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bits {
+pub(crate) enum Bits {
     Syn,
     SynAck,
     Ack,
@@ -125,7 +125,7 @@ pub enum Bits {
 
 /// What a test frame carries.
 #[derive(Clone, Debug)]
-pub enum Load {
+pub(crate) enum Load {
     Tcp(u16, u16, Bits),
     Udp(u16, u16),
     EchoRequest(u16),
@@ -134,7 +134,7 @@ pub enum Load {
 }
 
 /// An Ethernet frame; without the first 14 octets it is what a link carries.
-pub fn frame(source: [u8; 4], destination: [u8; 4], load: &Load, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(source: [u8; 4], destination: [u8; 4], load: &Load, payload: &[u8]) -> Vec<u8> {
     let ip = PacketBuilder::ethernet2(HOST_MAC, GATEWAY_MAC).ipv4(source, destination, 64);
     let mut bytes = Vec::new();
     match *load {
@@ -173,15 +173,15 @@ pub fn frame(source: [u8; 4], destination: [u8; 4], load: &Load, payload: &[u8])
 
 /// What etherparse reads in a frame: addresses, ports or identifier, and the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub source: ([u8; 4], u16),
-    pub destination: ([u8; 4], u16),
-    pub ttl: u8,
-    pub payload: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) source: ([u8; 4], u16),
+    pub(crate) destination: ([u8; 4], u16),
+    pub(crate) ttl: u8,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// Reads an IP packet back. Panics where it is malformed or a checksum in it is wrong.
-pub fn seen(ip: &[u8]) -> Seen {
+pub(crate) fn seen(ip: &[u8]) -> Seen {
     let packet = SlicedPacket::from_ip(ip).expect("a whole IP packet");
     let Some(etherparse::NetSlice::Ipv4(ipv4)) = &packet.net else { panic!("not IPv4") };
     let header = ipv4.header();
@@ -220,12 +220,4 @@ pub fn seen(ip: &[u8]) -> Seen {
         ttl: header.ttl(),
         payload: payload.to_vec(),
     }
-}
-
-/// The frame that a host on the LAN gets: what came out of the link behind an Ethernet header.
-pub fn onto_lan(ip: &[u8]) -> Vec<u8> {
-    let mut bytes = [HOST_MAC, GATEWAY_MAC].concat();
-    bytes.extend(EtherType::IPV4.0.to_be_bytes());
-    bytes.extend(ip);
-    bytes
 }

@@ -1,7 +1,6 @@
 //! A packet's whole journey: through the client's gateway, the link, the service's gateway, and back.
 
-mod two_sites;
-
+use crate::two_sites::*;
 use gateway_common::{
     Reason,
     host::{self, MemoryTables},
@@ -9,7 +8,6 @@ use gateway_common::{
     verdict::{Verdict, Way},
 };
 use proptest::prelude::*;
-use two_sites::*;
 
 /// From a host's frame on one LAN to the frame on the other, by way of two gateways.
 fn cross(
