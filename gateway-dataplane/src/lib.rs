@@ -1,1 +1,183 @@
-//! The user half of the data path: load, pin, attach, observe, diff and apply.
+//! The user half of the data path: load, pin, attach, observe, diff and apply. The only crate that
+//! knows aya.
+//!
+//! [`DataPlane`] is for gatewayd, one for each instance at a time: it puts the kernel half, which is
+//! compiled in, into the kernel beside the maps of an earlier run, attaches it, and makes the maps hold
+//! [`gateway_common::desired::Tables`]. Everything it makes is pinned and goes on without the process;
+//! only [`detach`] takes it away. [`Inspector`] reads the same pins for gatewayctl.
+#![deny(unsafe_code)]
+
+mod attach;
+mod changes;
+mod errno;
+mod flows;
+mod inspect;
+mod netlink;
+mod object;
+mod pins;
+#[allow(unsafe_code, reason = "one of the three files: the proof that map entries are plain bytes")]
+mod pod;
+mod program;
+mod run;
+mod state;
+mod table;
+mod trace;
+
+use std::path::{Path, PathBuf};
+
+use gateway_common::{
+    desired::Tables,
+    map::{Flows, Map as _},
+};
+use thiserror::Error;
+
+pub use attach::{AttachError, Attachment, FoundAttachment, Hook, Mode, Place, WantedAttachment};
+pub use changes::{Change, diff};
+pub use flows::{Swept, now};
+pub use inspect::{InspectError, Inspector, MapEntry, MapSummary, map_names};
+pub use object::ObjectError;
+pub use pins::{BPFFS, PinsError};
+pub use program::Program;
+pub use run::{Ran, Run, RunError, Runner};
+pub use state::{Applied, ApplyError, Observed};
+pub use table::{Shape, TableError};
+pub use trace::{PacketDescription, Trace, TraceError, TracePoint, TransportDescription};
+
+use object::{Parameters, Programs};
+use pins::Pins;
+use state::Maps;
+
+/// What can go wrong while a data path is opened or taken away.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The pins.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+    /// The kernel half.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// The maps.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The attachments.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+}
+
+/// How a data path is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Most flows. Fixed for as long as the maps are pinned.
+    pub flow_capacity: u32,
+    /// Where the BPF file system is; [`BPFFS`] but in tests.
+    pub root: PathBuf,
+    /// Attach by filters even where the kernel has links for traffic control. For tests.
+    pub force_clsact: bool,
+    /// Octets of link-layer header on link devices. 0 but in tests, whose frames all have one.
+    pub link_header: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            flow_capacity: Flows::CAPACITY,
+            root: PathBuf::from(BPFFS),
+            force_clsact: false,
+            link_header: 0,
+        }
+    }
+}
+
+/// The data path of one instance.
+pub struct DataPlane {
+    pins: Pins,
+    programs: Programs,
+    maps: Maps,
+    sweeper: flows::Sweeper,
+    force_clsact: bool,
+}
+
+impl DataPlane {
+    /// Loads the kernel half over the pinned maps of an earlier run, or over new ones. Programs that
+    /// are attached go on as they are until [`Self::attach`]. On an error a running data path is left
+    /// as it was.
+    pub fn open(instance: &str, options: &Options) -> Result<Self, Error> {
+        let pins = Pins::new(&options.root, instance)?;
+        let fresh = pins.prepare()?;
+        let parameters =
+            Parameters { flow_capacity: options.flow_capacity, link_header: options.link_header };
+        if let Err(error) = object::load(&pins, parameters) {
+            if fresh {
+                Pins::remove_version(&pins.version())?;
+                pins.remove_empty();
+            }
+            return Err(error.into());
+        }
+        let programs = Programs::open(&pins)?;
+        let maps = Maps::open(&pins, options.flow_capacity)?;
+        tracing::info!(instance, adopted = !fresh, "the data path is loaded");
+        let (sweeper, force_clsact) = (flows::Sweeper::default(), options.force_clsact);
+        Ok(Self { pins, programs, maps, sweeper, force_clsact })
+    }
+
+    /// Serves these interfaces and no others: programs that are attached are replaced in place.
+    pub fn attach(&mut self, wanted: &[WantedAttachment]) -> Result<Vec<Attachment>, AttachError> {
+        attach::attach(&self.pins, &mut self.programs, self.force_clsact, wanted)
+    }
+
+    /// What the maps hold.
+    pub fn observe(&self) -> Result<Observed, TableError> {
+        self.maps.observe()
+    }
+
+    /// Makes the maps hold `desired`. If they do already, nothing changes, the generation neither.
+    /// On an error the old content stays in force.
+    pub fn apply(&mut self, desired: &Tables) -> Result<Applied, ApplyError> {
+        let applied = self.maps.apply(desired)?;
+        let Applied { generation, changes } = applied;
+        tracing::info!(instance = self.pins.instance(), generation, changes, "tables applied");
+        Ok(applied)
+    }
+
+    /// Removes flows that timed out and ports whose flow is gone. To be called every few seconds; a
+    /// port goes at the second sweep that finds it without its flow.
+    pub fn sweep(&mut self) -> Result<Swept, TableError> {
+        self.sweeper.sweep(&mut self.maps, now())
+    }
+
+    /// One of the programs, to be run on frames of the caller's.
+    pub fn runner(&self, program: Program) -> Result<Runner, RunError> {
+        Runner::open(&self.pins, program)
+    }
+}
+
+/// What [`detach`] took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detached {
+    /// Interfaces that were served.
+    pub interfaces: usize,
+    /// Versions of the data path that were pinned.
+    pub versions: usize,
+}
+
+/// Takes the data path of `instance` away, whatever its version: programs off the interfaces, then
+/// maps with all flows, then the directories. Of an instance that has none, nothing.
+pub fn detach(instance: &str) -> Result<Detached, Error> {
+    detach_at(Path::new(BPFFS), instance)
+}
+
+/// As [`detach`], below another root.
+pub fn detach_at(root: &Path, instance: &str) -> Result<Detached, Error> {
+    let pins = Pins::new(root, instance)?;
+    let mut detached = Detached::default();
+    for version in pins.versions()? {
+        for interface in Pins::interfaces_of(&version)? {
+            attach::detach(&interface)?;
+            detached.interfaces += 1;
+        }
+        Pins::remove_version(&version)?;
+        detached.versions += 1;
+    }
+    pins.remove_empty();
+    Ok(detached)
+}

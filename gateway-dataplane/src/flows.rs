@@ -1,0 +1,134 @@
+//! The flow table from outside: who talks to whom, and making room for those who come.
+//!
+//! The programs never wait for the sweeper: to them a flow that timed out is gone, whether its entry
+//! is there or not.
+
+use std::collections::HashMap;
+
+use gateway_common::{
+    Ticks,
+    map::{Flow, FlowKey, NatKey, Settings},
+};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{state::Maps, table::TableError};
+
+/// What a sweep found and removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Flows that were looked at.
+    pub flows: usize,
+    /// Flows that had timed out.
+    pub flows_removed: usize,
+    /// Reserved ports that were looked at.
+    pub ports: usize,
+    /// Reserved ports whose flow is gone.
+    pub ports_removed: usize,
+}
+
+/// The moment, by the clock that the programs read.
+pub fn now() -> Ticks {
+    // Linux has this clock since 2.6.32; the call fails for unknown clocks only.
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Ticks(0), |time| {
+        let nanoseconds = time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64;
+        Ticks::from_nanoseconds(nanoseconds)
+    })
+}
+
+/// Removes what timed out. A sweep is one walk over both tables, so bounded by their capacity.
+#[derive(Debug, Default)]
+pub(crate) struct Sweeper {
+    /// Reserved ports that had no flow at the last sweep. The programs reserve a port just before they
+    /// add its flow, so one sweep alone cannot tell a lost port from a new one.
+    suspects: HashMap<NatKey, FlowKey>,
+}
+
+impl Sweeper {
+    pub(crate) fn sweep(&mut self, maps: &mut Maps, now: Ticks) -> Result<Swept, TableError> {
+        let Some(settings) = maps.settings()? else { return Ok(Swept::default()) };
+        let mut swept = Swept::default();
+        for (key, flow) in flows(maps)? {
+            swept.flows += 1;
+            if !is_over(&flow, &settings, now) {
+                continue;
+            }
+            // Looked at again, lest a flow that was opened anew since is taken for the old one.
+            if maps.flows.find(&key)?.is_some_and(|flow| is_over(&flow, &settings, now)) {
+                maps.flows.remove(&key)?;
+                swept.flows_removed += 1;
+            }
+        }
+        let suspects = std::mem::take(&mut self.suspects);
+        for (nat, key) in nats(maps)? {
+            swept.ports += 1;
+            if is_used(maps, &nat, &key)? {
+                continue;
+            }
+            if suspects.get(&nat) != Some(&key) {
+                self.suspects.insert(nat, key);
+                continue;
+            }
+            maps.nats.remove(&nat)?;
+            // Should its flow have been opened this very moment, the port is its own again.
+            if is_used(maps, &nat, &key)? {
+                maps.nats.set(&nat, &key)?;
+            } else {
+                swept.ports_removed += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// All flows, each once.
+pub(crate) fn flows(maps: &Maps) -> Result<HashMap<FlowKey, Flow>, TableError> {
+    maps.flows.entries().collect()
+}
+
+/// All reserved ports, each once.
+pub(crate) fn nats(maps: &Maps) -> Result<HashMap<NatKey, FlowKey>, TableError> {
+    maps.nats.entries().collect()
+}
+
+/// Whether a flow has been idle for longer than its time-out, with as much to spare as the clocks of
+/// two CPUs may differ: one just over is the programs' to judge.
+fn is_over(flow: &Flow, settings: &Settings, now: Ticks) -> bool {
+    const SPARE: u32 = Ticks::PER_SECOND;
+    let idle = now.since(flow.seen);
+    // A packet may have come after `now` was read.
+    let is_past = idle <= u32::MAX / 2;
+    is_past && idle > settings.timeouts.of(flow).saturating_add(SPARE)
+}
+
+/// Whether the flow that a port is reserved for lives and uses that port.
+fn is_used(maps: &Maps, nat: &NatKey, key: &FlowKey) -> Result<bool, TableError> {
+    let flow = maps.flows.find(key)?;
+    Ok(flow.is_some_and(|flow| {
+        flow.client_port == nat.client_port
+            && flow.client == nat.clients
+            && flow.service == nat.backend
+            && flow.service_port == nat.backend_port
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_common::map::{FlowState, Timeouts};
+
+    use super::*;
+
+    #[test]
+    fn only_the_idle_are_over() {
+        let settings = Settings {
+            timeouts: Timeouts::from_milliseconds([1000; FlowState::COUNT]),
+            ..Settings::default()
+        };
+        let mut flow = Flow::default();
+        flow.seen = Ticks(u32::MAX - 10);
+        let after = |ticks: u32| Ticks(flow.seen.0.wrapping_add(ticks));
+        assert!(!is_over(&flow, &settings, after(0)));
+        assert!(!is_over(&flow, &settings, after(59)));
+        assert!(is_over(&flow, &settings, after(200)));
+        assert!(!is_over(&flow, &settings, Ticks(flow.seen.0 - 1)));
+    }
+}

@@ -1,0 +1,341 @@
+//! Where the data path lives in the BPF file system: `ROOT/presence/INSTANCE/vABI/{maps,programs,links}`.
+//! Every path below the root is built here and nowhere else.
+//!
+//! `links` has a directory per interface, named by index and name, so that an interface that was
+//! deleted and made anew, or renamed, is not taken for the one that the pins belong to.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use gateway_common::map::ABI;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+use thiserror::Error;
+
+use crate::program::Program;
+
+/// Where Linux distributions mount the BPF file system.
+pub const BPFFS: &str = "/sys/fs/bpf";
+
+/// What can be wrong with the pins of an instance.
+#[derive(Debug, Error)]
+pub enum PinsError {
+    /// An instance's name becomes part of a path.
+    #[error(
+        "instance {0:?} is not a name: use 1 to 63 of the characters a-z, 0-9 and -, beginning and ending with a letter or digit"
+    )]
+    Instance(String),
+    /// No BPF file system where one is needed.
+    #[error("{root} is not a BPF file system and could not be made one: run `mount -t bpf bpf {root}` as root", root = root.display())]
+    NoFileSystem {
+        /// Where it should be.
+        root: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The instance's maps have a layout that this program does not know.
+    #[error(
+        "{path} holds maps of another version (this program's is v{ABI}); the running data path is left as it is. Run the gatewayd of that version, or stop its traffic with `gatewayctl --instance {instance} detach` and start again",
+        path = path.display()
+    )]
+    OtherVersion {
+        /// The directory.
+        path: PathBuf,
+        /// The instance.
+        instance: String,
+    },
+    /// Nothing is pinned for the instance.
+    #[error("instance {instance} has no data path: {path} does not exist. Start gatewayd, or name another instance with --instance", path = path.display())]
+    Absent {
+        /// The instance.
+        instance: String,
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("cannot {action} {path}: the BPF file system is for root alone", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// The pins of one instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins {
+    root: PathBuf,
+    instance: String,
+}
+
+/// The pins that belong to one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InterfacePins {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    directory: PathBuf,
+}
+
+impl Pins {
+    pub(crate) fn new(root: &Path, instance: &str) -> Result<Self, PinsError> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let bytes = instance.as_bytes();
+        let is_name = (1..=63).contains(&bytes.len())
+            && bytes.iter().all(|byte| plain(*byte) || *byte == b'-')
+            && bytes.first().is_some_and(|byte| plain(*byte))
+            && bytes.last().is_some_and(|byte| plain(*byte));
+        if !is_name {
+            return Err(PinsError::Instance(instance.to_owned()));
+        }
+        Ok(Self { root: root.to_owned(), instance: instance.to_owned() })
+    }
+
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Makes the directories where they are missing; `true` if there were none.
+    pub(crate) fn prepare(&self) -> Result<bool, PinsError> {
+        self.require_file_system()?;
+        self.refuse_other_versions()?;
+        let fresh = !self.version().exists();
+        for directory in [self.maps(), self.programs(), self.links()] {
+            make_all(&directory)?;
+        }
+        Ok(fresh)
+    }
+
+    /// Fails unless the instance has pins of this version.
+    pub(crate) fn require(&self) -> Result<(), PinsError> {
+        if self.version().exists() {
+            return Ok(());
+        }
+        self.refuse_other_versions()?;
+        Err(PinsError::Absent { instance: self.instance.clone(), path: self.version() })
+    }
+
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    pub(crate) fn program(&self, program: Program) -> PathBuf {
+        self.programs().join(program.name())
+    }
+
+    /// Where a program waits until it takes the place of its predecessor. No program has this name.
+    pub(crate) fn next_program(&self, program: Program) -> PathBuf {
+        self.programs().join(format!("{}:next", program.name()))
+    }
+
+    /// The pins of an interface, whether there are any or not. The file system reserves dots in names
+    /// (`bpf_lookup`, since 0c93b7d85d40 in 4.5) and interfaces have no colons in theirs.
+    pub(crate) fn interface(&self, index: u32, name: &str) -> InterfacePins {
+        let directory = self.links().join(format!("{index},{}", name.replace('.', ":")));
+        InterfacePins { index, name: name.to_owned(), directory }
+    }
+
+    /// The interfaces that have pins, of this version.
+    pub(crate) fn interfaces(&self) -> Result<Vec<InterfacePins>, PinsError> {
+        interfaces_in(&self.links())
+    }
+
+    /// The directories of all versions of this instance.
+    pub(crate) fn versions(&self) -> Result<Vec<PathBuf>, PinsError> {
+        list(&self.directory())
+    }
+
+    /// The interfaces that have pins in the directory of any version.
+    pub(crate) fn interfaces_of(version: &Path) -> Result<Vec<InterfacePins>, PinsError> {
+        interfaces_in(&version.join("links"))
+    }
+
+    /// Removes the directory of a version, with everything in it.
+    pub(crate) fn remove_version(version: &Path) -> Result<(), PinsError> {
+        remove_all(version)
+    }
+
+    /// Removes what is left of the instance's directories once they are empty.
+    pub(crate) fn remove_empty(&self) {
+        // Fails while something is in them, which is then somebody's.
+        let _ = fs::remove_dir(self.directory());
+        let _ = fs::remove_dir(self.all());
+    }
+
+    /// The directory of this version.
+    pub(crate) fn version(&self) -> PathBuf {
+        self.directory().join(format!("v{ABI}"))
+    }
+
+    fn all(&self) -> PathBuf {
+        self.root.join("presence")
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.all().join(&self.instance)
+    }
+
+    fn maps(&self) -> PathBuf {
+        self.version().join("maps")
+    }
+
+    fn programs(&self) -> PathBuf {
+        self.version().join("programs")
+    }
+
+    fn links(&self) -> PathBuf {
+        self.version().join("links")
+    }
+
+    fn refuse_other_versions(&self) -> Result<(), PinsError> {
+        match self.versions()?.into_iter().find(|path| *path != self.version()) {
+            None => Ok(()),
+            Some(path) => Err(PinsError::OtherVersion { path, instance: self.instance.clone() }),
+        }
+    }
+
+    /// Mounts the file system where everybody expects it, if nobody has.
+    fn require_file_system(&self) -> Result<(), PinsError> {
+        let usual = Path::new(BPFFS);
+        let root = if self.root.starts_with(usual) { usual } else { &self.root };
+        let failed = |errno: nix::Error| PinsError::NoFileSystem {
+            root: root.to_owned(),
+            source: errno.into(),
+        };
+        if statfs(root).map_err(failed)?.filesystem_type() == BPF_FS_MAGIC {
+            return Ok(());
+        }
+        if root != usual {
+            return Err(failed(nix::Error::EMEDIUMTYPE));
+        }
+        mount(Some("bpf"), root, Some("bpf"), MsFlags::empty(), None::<&str>).map_err(failed)?;
+        tracing::warn!(
+            path = %root.display(),
+            "mounted the BPF file system; in a mount namespace of its own the pins last no longer than that namespace"
+        );
+        Ok(())
+    }
+}
+
+impl InterfacePins {
+    /// Where a program's link is pinned.
+    pub(crate) fn link(&self, program: Program) -> PathBuf {
+        self.directory.join(program.name())
+    }
+
+    /// Exists while a program is attached by a filter of traffic control, which cannot be pinned.
+    pub(crate) fn filter(&self, program: Program) -> PathBuf {
+        self.directory.join(format!("{}:filter", program.name()))
+    }
+
+    /// Exists while the interface has a queueing discipline that was made for our filters.
+    pub(crate) fn qdisc(&self) -> PathBuf {
+        self.directory.join("clsact")
+    }
+
+    pub(crate) fn prepare(&self) -> Result<(), PinsError> {
+        make_all(&self.directory)
+    }
+
+    pub(crate) fn remove(&self) -> Result<(), PinsError> {
+        remove_all(&self.directory)
+    }
+}
+
+/// Notes something that outlives the process: a directory without content.
+pub(crate) fn mark(path: &Path) -> Result<(), PinsError> {
+    make_all(path)
+}
+
+/// Removes a pin or a mark; that there is none is fine.
+pub(crate) fn remove(path: &Path) -> Result<(), PinsError> {
+    let removed = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(PinsError::Io { action: "remove", path: path.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Puts the pin `from` in the place of `to` in one step.
+pub(crate) fn replace(from: &Path, to: &Path) -> Result<(), PinsError> {
+    fs::rename(from, to).map_err(|source| PinsError::Io {
+        action: "replace",
+        path: to.to_owned(),
+        source,
+    })
+}
+
+fn interfaces_in(links: &Path) -> Result<Vec<InterfacePins>, PinsError> {
+    let directories = list(links)?.into_iter();
+    Ok(directories
+        .filter_map(|directory| {
+            let (index, name) = directory.file_name()?.to_str()?.split_once(',')?;
+            let (index, name) = (index.parse().ok()?, name.replace(':', "."));
+            Some(InterfacePins { index, name, directory })
+        })
+        .collect())
+}
+
+fn make_all(path: &Path) -> Result<(), PinsError> {
+    fs::create_dir_all(path).map_err(|source| PinsError::Io {
+        action: "make the directory",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn remove_all(path: &Path) -> Result<(), PinsError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(PinsError::Io { action: "remove", path: path.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn list(path: &Path) -> Result<Vec<PathBuf>, PinsError> {
+    let failed = |source| PinsError::Io { action: "read", path: path.to_owned(), source };
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>().map_err(failed)?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_are_names() {
+        for good in ["default", "edge-a", "a", "0"] {
+            assert!(Pins::new(Path::new(BPFFS), good).is_ok(), "{good}");
+        }
+        for bad in ["", "..", "a/b", "-a", "a-", "A", "a.b", &"a".repeat(64)] {
+            assert!(Pins::new(Path::new(BPFFS), bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_are_under_instance_and_version() {
+        let pins = Pins::new(Path::new(BPFFS), "edge-a").expect("a name");
+        assert_eq!(
+            pins.map("flows4"),
+            Path::new(&format!("/sys/fs/bpf/presence/edge-a/v{ABI}/maps/flows4"))
+        );
+        let tagged = pins.interface(7, "lan0.100").link(Program::Guard);
+        assert!(tagged.ends_with("links/7,lan0:100/guard"), "{}", tagged.display());
+    }
+}

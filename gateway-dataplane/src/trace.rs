@@ -1,0 +1,307 @@
+//! What the live programs would do with a described packet: the packet is built, run through the
+//! pinned program as a dry run, which changes nothing, and its report is read.
+
+use std::net::Ipv4Addr;
+
+use gateway_common::{
+    Protocol,
+    report::Report,
+    wire::{EtherType, Ethernet, IcmpEcho, IcmpType, Ipv4Header, Tcp, TcpFlags, Udp},
+};
+use thiserror::Error;
+use zerocopy::IntoBytes;
+
+use crate::{
+    pins::Pins,
+    program::Program,
+    run::{Run, RunError, Runner},
+};
+
+/// What can be wrong with a trace.
+#[derive(Debug, Error)]
+pub enum TraceError {
+    /// There is no such packet.
+    #[error("a payload of {0} octets does not fit into a packet to trace: use at most {max}", max = PacketDescription::MAX_PAYLOAD)]
+    TooLarge(u16),
+    /// The program cannot be run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Another build's program answered.
+    #[error(
+        "{0} gave no report: the running programs are of another build; start this build's gatewayd"
+    )]
+    NoReport(Program),
+}
+
+/// A packet, as an operator describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketDescription {
+    /// Who sends it.
+    pub source: Ipv4Addr,
+    /// Whom it is for.
+    pub destination: Ipv4Addr,
+    /// Hops left.
+    pub ttl: u8,
+    /// What it carries.
+    pub transport: TransportDescription,
+    /// Octets behind the transport header.
+    pub payload: u16,
+}
+
+/// The transport header of a described packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportDescription {
+    /// TCP.
+    Tcp {
+        /// The sender's port.
+        source: u16,
+        /// The receiver's port.
+        destination: u16,
+        /// Control bits.
+        flags: TcpFlags,
+    },
+    /// UDP.
+    Udp {
+        /// The sender's port.
+        source: u16,
+        /// The receiver's port.
+        destination: u16,
+    },
+    /// An ICMP echo request.
+    EchoRequest {
+        /// Tells the sender's exchanges apart.
+        identifier: u16,
+    },
+    /// An ICMP echo reply.
+    EchoReply {
+        /// The request's.
+        identifier: u16,
+    },
+    /// Any other protocol.
+    Other(Protocol),
+}
+
+/// Where a described packet comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TracePoint {
+    /// [`Program::LanIngress`] or [`Program::LinkIngress`].
+    pub program: Program,
+    /// Index of the interface.
+    pub interface: u32,
+}
+
+/// What the programs would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The verdict.
+    pub report: Report,
+    /// The frame that was built.
+    pub before: Vec<u8>,
+    /// The frame as it would go on; the same where it would not.
+    pub after: Vec<u8>,
+}
+
+impl PacketDescription {
+    /// A run takes frames that fit into a page with the kernel's own data beside them.
+    pub const MAX_PAYLOAD: u16 = 3000;
+
+    /// The frame, with correct checksums and without link-layer addresses.
+    pub fn frame(&self) -> Result<Vec<u8>, TraceError> {
+        if self.payload > Self::MAX_PAYLOAD {
+            return Err(TraceError::TooLarge(self.payload));
+        }
+        let ethernet =
+            Ethernet { destination: [0; 6], source: [0; 6], ether_type: EtherType::IPV4 };
+        let segment = self.segment();
+        let mut header = Ipv4Header {
+            version_length: Ipv4Header::WITHOUT_OPTIONS,
+            traffic_class: 0,
+            total_length: (Ipv4Header::LENGTH as u16 + segment.len() as u16).to_be_bytes(),
+            identification: [0; 2],
+            fragment: [0x40, 0],
+            ttl: self.ttl,
+            protocol: self.protocol().0,
+            checksum: [0; 2],
+            source: self.source.octets(),
+            destination: self.destination.octets(),
+        };
+        header.checksum = internet_checksum(&[header.as_bytes()]);
+        Ok([ethernet.as_bytes(), header.as_bytes(), &segment].concat())
+    }
+
+    fn protocol(&self) -> Protocol {
+        match self.transport {
+            TransportDescription::Tcp { .. } => Protocol::TCP,
+            TransportDescription::Udp { .. } => Protocol::UDP,
+            TransportDescription::EchoRequest { .. } | TransportDescription::EchoReply { .. } => {
+                Protocol::ICMP
+            }
+            TransportDescription::Other(protocol) => protocol,
+        }
+    }
+
+    /// Transport header and payload.
+    fn segment(&self) -> Vec<u8> {
+        let payload = vec![0; usize::from(self.payload)];
+        match self.transport {
+            TransportDescription::Tcp { source, destination, flags } => {
+                let mut tcp = Tcp {
+                    source: source.to_be_bytes(),
+                    destination: destination.to_be_bytes(),
+                    sequence: [0; 4],
+                    acknowledgement: [0; 4],
+                    data_offset: 5 << 4,
+                    flags,
+                    window: [0xff; 2],
+                    checksum: [0; 2],
+                    urgent: [0; 2],
+                };
+                tcp.checksum = self.pseudo_checksum(&[tcp.as_bytes(), &payload]);
+                [tcp.as_bytes(), &payload].concat()
+            }
+            TransportDescription::Udp { source, destination } => {
+                let mut udp = Udp {
+                    source: source.to_be_bytes(),
+                    destination: destination.to_be_bytes(),
+                    length: (Udp::LENGTH as u16 + self.payload).to_be_bytes(),
+                    checksum: [0; 2],
+                };
+                udp.checksum = match self.pseudo_checksum(&[udp.as_bytes(), &payload]) {
+                    [0, 0] => [0xff; 2],
+                    checksum => checksum,
+                };
+                [udp.as_bytes(), &payload].concat()
+            }
+            TransportDescription::EchoRequest { identifier } => {
+                echo(IcmpType::ECHO_REQUEST, identifier, &payload)
+            }
+            TransportDescription::EchoReply { identifier } => {
+                echo(IcmpType::ECHO_REPLY, identifier, &payload)
+            }
+            TransportDescription::Other(_) => payload,
+        }
+    }
+
+    /// The checksum over the pseudo-header (RFC 9293 section 3.1) and a segment in `parts`.
+    fn pseudo_checksum(&self, parts: &[&[u8]]) -> [u8; 2] {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let mut pseudo = Vec::with_capacity(12);
+        pseudo.extend(self.source.octets());
+        pseudo.extend(self.destination.octets());
+        pseudo.extend([0, self.protocol().0]);
+        pseudo.extend((length as u16).to_be_bytes());
+        let mut all = vec![pseudo.as_slice()];
+        all.extend(parts);
+        internet_checksum(&all)
+    }
+}
+
+/// Runs `packet` through the pinned program at `point`.
+pub(crate) fn trace(
+    pins: &Pins,
+    point: TracePoint,
+    packet: &PacketDescription,
+) -> Result<Trace, TraceError> {
+    let before = packet.frame()?;
+    let runner = Runner::open(pins, point.program)?;
+    let ran = runner.run(&Run { frame: &before, device: 0, ingress: point.interface })?;
+    let report = Report::from_words(ran.scratch).ok_or(TraceError::NoReport(point.program))?;
+    Ok(Trace { report, before, after: ran.frame })
+}
+
+fn echo(icmp_type: IcmpType, identifier: u16, payload: &[u8]) -> Vec<u8> {
+    let mut echo = IcmpEcho {
+        icmp_type,
+        code: 0,
+        checksum: [0; 2],
+        identifier: identifier.to_be_bytes(),
+        sequence: [0, 1],
+    };
+    echo.checksum = internet_checksum(&[echo.as_bytes(), payload]);
+    [echo.as_bytes(), payload].concat()
+}
+
+/// RFC 1071 over `parts`, all but the last of even length.
+fn internet_checksum(parts: &[&[u8]]) -> [u8; 2] {
+    let mut sum = 0u32;
+    for part in parts {
+        for pair in part.chunks(2) {
+            let low = pair.get(1).copied().unwrap_or(0);
+            sum += u32::from(u16::from_be_bytes([pair[0], low]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    (!(sum as u16)).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{PacketHeaders, TransportHeader};
+
+    use super::*;
+
+    fn packet(transport: TransportDescription, payload: u16) -> PacketDescription {
+        PacketDescription {
+            source: Ipv4Addr::new(10, 0, 0, 5),
+            destination: Ipv4Addr::new(10, 0, 0, 200),
+            ttl: 64,
+            transport,
+            payload,
+        }
+    }
+
+    #[test]
+    fn frames_are_what_an_independent_parser_reads() {
+        let transports = [
+            TransportDescription::Tcp {
+                source: 40000,
+                destination: 5672,
+                flags: TcpFlags(TcpFlags::SYN),
+            },
+            TransportDescription::Udp { source: 53, destination: 5353 },
+            TransportDescription::EchoRequest { identifier: 7 },
+            TransportDescription::EchoReply { identifier: 7 },
+            TransportDescription::Other(Protocol(132)),
+        ];
+        for transport in transports {
+            for payload in [0, 1, 2, 999, PacketDescription::MAX_PAYLOAD] {
+                let packet = packet(transport, payload);
+                let frame = packet.frame().expect("it fits");
+                let parsed = PacketHeaders::from_ethernet_slice(&frame).expect("well-formed");
+                let Some(etherparse::NetHeaders::Ipv4(ip, _)) = parsed.net else {
+                    panic!("{parsed:?}")
+                };
+                assert_eq!(ip.source, packet.source.octets());
+                assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+                let data = parsed.payload.slice();
+                match (transport, parsed.transport) {
+                    (TransportDescription::Tcp { .. }, Some(TransportHeader::Tcp(tcp))) => {
+                        assert_eq!(tcp.destination_port, 5672);
+                        assert!(tcp.syn && !tcp.ack);
+                        assert_eq!(Ok(tcp.checksum), tcp.calc_checksum_ipv4(&ip, data));
+                    }
+                    (TransportDescription::Udp { .. }, Some(TransportHeader::Udp(udp))) => {
+                        assert_eq!(Ok(udp.checksum), udp.calc_checksum_ipv4(&ip, data));
+                    }
+                    (
+                        TransportDescription::EchoRequest { .. }
+                        | TransportDescription::EchoReply { .. },
+                        Some(TransportHeader::Icmpv4(icmp)),
+                    ) => assert_eq!(icmp.checksum, icmp.icmp_type.calc_checksum(data)),
+                    (TransportDescription::Other(protocol), None) => {
+                        assert_eq!(ip.protocol.0, protocol.0);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_no_run_takes_are_refused() {
+        let transport = TransportDescription::Udp { source: 1, destination: 2 };
+        assert!(packet(transport, PacketDescription::MAX_PAYLOAD + 1).frame().is_err());
+    }
+}
