@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use gateway_daemon::link::{
-    Backend, Disturbance, LinkError, LinkKind, LinkWatch, PeerState, REJECT_AFTER_TIME,
+    Backend, Disturbance, LinkError, LinkKind, LinkWatch, PeerState, PrivateKey, REJECT_AFTER_TIME,
 };
 use link_scenario::{End, HOSTS, PORT_A, Pair, UNDERLAY};
 use nix::sched::{CloneFlags, unshare};
@@ -25,6 +25,7 @@ use nix::unistd::{Pid, getsid};
 use vm_tests::lab::namespace::Namespace;
 use vm_tests::lab::traffic::Body;
 use vm_tests::lab::wait::wait_for;
+use wireguard_control::Key;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -55,6 +56,12 @@ fn socket(pair: &Pair, end: End) -> PathBuf {
 fn a_link_without_addresses_carries_packets_both_ways() -> Result<()> {
     let pair = userspace()?;
     for end in [End::A, End::B] {
+        // The kernel would give the device an IPv6 address of its own accord.
+        pair.gateway(end).run(|| {
+            ["all", "default"].into_iter().try_for_each(|scope| {
+                fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "0")
+            })
+        })??;
         let device = pair.ensure(end)?;
         assert_eq!(
             (device.backend, device.mtu),
@@ -223,6 +230,35 @@ fn a_roamed_endpoint_is_kept_until_the_configured_one_changes() -> Result<()> {
     pair.settings[0].peers[0].endpoint = Some(elsewhere);
     pair.ensure(End::A)?;
     assert_eq!(pair.health(End::A)?.endpoint, Some(elsewhere));
+    Ok(())
+}
+
+/// Each rebinding may make gotatun believe that its TUN device is gone.
+#[test]
+fn many_new_ports_leave_the_device_alive() -> Result<()> {
+    let mut pair = linked()?;
+    let before = (pair.ensure(End::B)?, process(&pair, End::B)?);
+    for port in 40_001..40_041 {
+        pair.settings[1].listen_port = NonZeroU16::new(port);
+        pair.ensure(End::B)?;
+    }
+    pair.echo(End::B)?;
+    assert_eq!((pair.ensure(End::B)?, process(&pair, End::B)?), before);
+    Ok(())
+}
+
+/// A new key makes gotatun bind the same port again.
+#[test]
+fn new_private_keys_are_taken_over() -> Result<()> {
+    let mut pair = linked()?;
+    for _ in 0..10 {
+        let key: PrivateKey = Key::generate_private().to_base64().parse()?;
+        pair.settings[1].peers[0].public_key = key.public_key();
+        pair.settings[0].private_key = key;
+        pair.ensure(End::A)?;
+        pair.ensure(End::B)?;
+        pair.echo(End::B)?;
+    }
     Ok(())
 }
 

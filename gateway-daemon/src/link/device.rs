@@ -123,10 +123,21 @@ async fn serve(interface: &InterfaceName) -> Result<&'static str, String> {
 /// gotatun 0.10 can report its own rebinding (for a new listen port) as the end of the TUN device,
 /// once in its life: stopping the old tasks races with their noticing that their channels closed.
 /// Whether they ended for that or for a socket error cannot be told, so they are started anew.
+/// They close their socket in the background, so its port may be taken for a moment.
 async fn revive(device: &Device<DefaultDeviceTransports>) -> Result<(), String> {
+    const ATTEMPTS: u32 = 50;
+    const BETWEEN: Duration = Duration::from_millis(20);
     tracing::warn!("forwarding stopped though the device is there; starting it again");
-    device.suspend().await;
-    device.resume().await.map_err(|error| error.to_string())
+    let mut last = String::new();
+    for _ in 0..ATTEMPTS {
+        device.suspend().await;
+        match device.resume().await {
+            Ok(()) => return Ok(()),
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    Err(format!("forwarding could not be started again: {last}"))
 }
 
 /// Says one thing to the parent and closes standard output.

@@ -11,10 +11,11 @@
 //! | settings | what a link should be |
 //! | peers, mtu, health | the decisions, pure |
 //! | record | which endpoints were configured |
-//! | wireguard | reading and changing a device |
+//! | wireguard, apply | reading a device, and changing it without breaking it |
 //! | process, device | the userspace device's process, from outside and from inside |
 //! | watch | noticing that the device is gone |
 
+mod apply;
 mod device;
 mod error;
 mod health;
@@ -29,7 +30,6 @@ mod wireguard;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::SystemTime;
@@ -202,7 +202,7 @@ async fn configure(
     let observed = wireguard::read(interface, backend).await?;
     let record = record::path(&host.directory, interface);
     let change = difference(settings, &observed, &ConfiguredEndpoints::load(&record, found.index));
-    apply(interface, backend, &observed, change).await?;
+    apply::apply(interface, backend, &observed, change).await?;
     record::make_directory(&host.directory)
         .and_then(|()| ConfiguredEndpoints::from_peers(&settings.peers).store(&record, found.index))
         .map_err(|source| LinkError::File {
@@ -241,61 +241,6 @@ fn difference(
         private_key: key_differs.then(|| settings.private_key.clone()),
         listen_port: port.filter(|wanted| observed.listen_port != Some(*wanted)),
         peers: peers::difference(&observed.peers, &settings.peers, configured),
-    }
-}
-
-async fn apply(
-    interface: &InterfaceName,
-    backend: Backend,
-    observed: &Observed,
-    change: Change,
-) -> Result<(), LinkError> {
-    if change.is_empty() {
-        return Ok(());
-    }
-    tracing::info!(
-        %interface,
-        %backend,
-        key = change.private_key.is_some(),
-        port = change.listen_port,
-        peers = change.peers.len(),
-        "changing the link device"
-    );
-    // A userspace device that cannot have its new port has already closed the old one, so the
-    // port is tried first.
-    if let Some(port) = change.listen_port {
-        try_port(interface, port)?;
-    }
-    let new_port = change.listen_port;
-    let applied = wireguard::apply(interface, backend, change).await;
-    if let (Err(_), Some(_), Some(old)) = (&applied, new_port, observed.listen_port) {
-        let back = Change { listen_port: Some(old), ..Change::default() };
-        if let Err(error) = wireguard::apply(interface, backend, back).await {
-            tracing::warn!(%interface, port = old, %error, "could not go back to the old port");
-        }
-    }
-    applied
-}
-
-fn try_port(interface: &InterfaceName, port: u16) -> Result<(), LinkError> {
-    let any = |address: IpAddr| UdpSocket::bind(SocketAddr::new(address, port));
-    let bound = match any(Ipv6Addr::UNSPECIFIED.into()) {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => any(Ipv4Addr::UNSPECIFIED.into()),
-        other => other,
-    };
-    match bound {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Err(LinkError::PortInUse { interface: interface.clone(), port })
-        }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err(permission(interface, format!("listen on UDP port {port}")))
-        }
-        Err(source) => Err(LinkError::WireGuard {
-            interface: interface.clone(),
-            doing: "listen on its UDP port",
-            source,
-        }),
     }
 }
 
