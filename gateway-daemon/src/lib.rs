@@ -1,4 +1,28 @@
-//! gatewayd and gatewayctl.
+//! gatewayd and gatewayctl: the logic of both programs; the binaries only call it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`daemon_cli`], [`config`], [`logging`], [`exit`] | a program's edges: arguments, site file, log, exit code |
+//! | [`host`], [`instance`], [`interfaces`] | what is looked at before anything is changed |
+//! | [`gateway`] | bringing a site file in force: link, attach, apply |
+//! | [`driver`] | the daemon's loop: one task owns the gateway, others send it events |
+//! | [`link`], [`netlink`] | the WireGuard device and what is asked of the kernel |
+//! | [`service_manager`] | readiness, status and watchdog |
+//! | [`ctl`] | `gatewayctl` |
+//! | [`reference`] | the pages of docs/reference |
+#![forbid(unsafe_code)]
 
+pub mod config;
+pub mod ctl;
+pub mod daemon_cli;
+pub mod driver;
+pub mod exit;
+pub mod gateway;
+pub mod host;
+pub mod instance;
+pub mod interfaces;
 pub mod link;
+pub mod logging;
 pub mod netlink;
+pub mod reference;
+pub mod service_manager;

@@ -1,31 +1,31 @@
 //! The gateway daemon.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use gateway_daemon::link;
-use gateway_daemon::netlink::InterfaceName;
-
-#[derive(Debug, Parser)]
-#[command(name = "gatewayd", version, about = "The Presence gateway daemon")]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Serve one userspace link device until it is deleted. Started by gatewayd itself.
-    #[command(hide = true)]
-    LinkDevice {
-        /// Name of the device to create.
-        #[arg(long)]
-        interface: InterfaceName,
-    },
-}
+use anyhow::Result;
+use clap::Parser as _;
+use gateway_daemon::config::SiteFile;
+use gateway_daemon::daemon_cli::{DaemonArguments, DaemonCommand, RunArguments};
+use gateway_daemon::{driver, exit, link, logging};
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::LinkDevice { interface } => link::serve_device(&interface),
+    let arguments = DaemonArguments::parse();
+    if let Some(DaemonCommand::LinkDevice { interface }) = arguments.command {
+        return link::serve_device(&interface);
     }
+    match run(&arguments.run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report("gatewayd", &error),
+    }
+}
+
+fn run(arguments: &RunArguments) -> Result<()> {
+    let config = arguments.config.as_deref().unwrap_or(Path::new(""));
+    if arguments.check {
+        print!("{}", SiteFile::load(config)?.effective());
+        return Ok(());
+    }
+    logging::begin(arguments.log_format);
+    driver::run(config)
 }

@@ -1,0 +1,173 @@
+//! The site file on disk, and what of it is carried out by netlink rather than by tables.
+//!
+//! Called by the daemon at start and on every reload, and by `gatewayd --check`. Nothing here
+//! changes the host. Every error is a fault of the operator's files: exit code 2.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use gateway_control::Plan;
+use gateway_control::model::{LinkKind, PublicKey, SiteModel};
+use gateway_control::plan::PeerPlan;
+use gateway_control::site_file::{self, MAX_LEN, SiteFileError};
+
+use crate::link::{self, LinkPeer, LinkSettings, PrivateKey};
+use crate::netlink::InterfaceName;
+
+/// A site file that was read and makes sense.
+#[derive(Clone, Debug)]
+pub struct SiteFile {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// What it says.
+    pub model: SiteModel,
+}
+
+/// Why a site file, or a file it names, is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The site file cannot be read.
+    #[error("site file {}: cannot read it: {source}; name another with --config", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The site file contains faults.
+    #[error("site file {}:\n\n{faults}", .path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        faults: SiteFileError,
+    },
+    /// The private key cannot be read.
+    #[error(
+        "private key {}: cannot read it: {source}; make one with `wg genkey` or correct \
+         link.private_key_file", .path.display()
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Others than its owner can use the private key.
+    #[error(
+        "private key {}: others than its owner have access to it (mode {mode:04o}); run \
+         `chmod 600 {}`, and take a new key if anybody may have read it",
+        .path.display(), .path.display()
+    )]
+    KeyOpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The private key is none.
+    #[error("private key {}: {source}", .path.display())]
+    KeyContent {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: link::InvalidKey,
+    },
+    /// An interface name that netlink requests cannot carry.
+    #[error("interface {name}: {source}; rename the interface or correct the site file")]
+    Interface {
+        /// The name.
+        name: gateway_control::model::InterfaceName,
+        /// Why not.
+        source: crate::netlink::InvalidInterfaceName,
+    },
+}
+
+impl SiteFile {
+    /// Reads and checks the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Read { path: path.into(), source };
+        let file = File::open(path).map_err(unreadable)?;
+        let mut text = String::new();
+        // One byte more than is allowed, so that the parser sees that it is too long.
+        file.take(MAX_LEN as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
+        let model = site_file::parse(&text)
+            .map_err(|faults| ConfigError::Content { path: path.into(), faults })?;
+        Ok(Self { path: path.into(), model })
+    }
+
+    /// The effective configuration, with what the operator should know of it as comments.
+    pub fn effective(&self) -> String {
+        let notes: String =
+            self.model.notes().iter().map(|note| format!("# note: {note}\n")).collect();
+        let gap = if notes.is_empty() { "" } else { "\n" };
+        format!("{notes}{gap}{}", self.model)
+    }
+
+    /// What the link device should be, with the private key read from its file.
+    pub fn link_settings(&self) -> Result<LinkSettings, ConfigError> {
+        let plan = Plan::new(&self.model).link;
+        let key_file = self.beside(plan.private_key_file.as_str());
+        Ok(LinkSettings {
+            interface: interface_name(&plan.interface)?,
+            kind: match plan.kind {
+                LinkKind::Auto => link::LinkKind::Auto,
+                LinkKind::Kernel => link::LinkKind::Kernel,
+                LinkKind::Userspace => link::LinkKind::Userspace,
+            },
+            private_key: read_private_key(&key_file)?,
+            listen_port: plan.listen_port,
+            mtu: plan.mtu.map(u32::from),
+            peers: plan.peers.into_iter().map(link_peer).collect(),
+        })
+    }
+
+    /// A path as the site file writes it: relative to the site file.
+    fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+}
+
+/// The name of an interface for netlink requests, which take fewer names than the kernel does.
+pub fn interface_name(
+    name: &gateway_control::model::InterfaceName,
+) -> Result<InterfaceName, ConfigError> {
+    name.as_str().parse().map_err(|source| ConfigError::Interface { name: name.clone(), source })
+}
+
+/// A peer's key as links write it.
+pub fn link_key(key: &PublicKey) -> link::PublicKey {
+    wireguard_control::Key(*key.as_bytes()).into()
+}
+
+fn link_peer(peer: PeerPlan) -> LinkPeer {
+    LinkPeer {
+        site: peer.site.to_string(),
+        public_key: link_key(&peer.public_key),
+        endpoint: peer.endpoint.map(|endpoint| endpoint.socket_address()),
+        keepalive: peer.keepalive.map(|keepalive| keepalive.seconds()),
+        transit: peer.transit,
+    }
+}
+
+/// A key file longer than this holds something else.
+const LONGEST_KEY: u64 = 256;
+
+fn read_private_key(path: &Path) -> Result<PrivateKey, ConfigError> {
+    let unreadable = |source| ConfigError::Key { path: path.into(), source };
+    // Not opened unless it is a file: opening a pipe would wait for its writer.
+    let found = fs::metadata(path).map_err(unreadable)?;
+    if !found.is_file() {
+        return Err(unreadable(io::Error::other("it is not a regular file")));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(ConfigError::KeyOpenToOthers { path: path.into(), mode });
+    }
+    let mut text = String::new();
+    file.take(LONGEST_KEY).read_to_string(&mut text).map_err(unreadable)?;
+    text.parse().map_err(|source| ConfigError::KeyContent { path: path.into(), source })
+}

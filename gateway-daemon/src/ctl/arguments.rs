@@ -1,0 +1,159 @@
+//! The command line of `gatewayctl`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gateway_control::model::{InstanceName, SiteName};
+
+use super::packet::{Flags, TraceProtocol};
+
+/// Shows, tests and removes the data path of a Presence gateway.
+///
+/// Everything is read from the kernel, so it works whether gatewayd runs or not. Must run as root,
+/// in the network namespace of the gateway.
+///
+/// Exit codes: 0 done, 2 a wrong command line, 1 anything else.
+#[derive(Debug, Parser)]
+#[command(name = "gatewayctl", version)]
+pub struct Arguments {
+    /// Which gateway of this host (gateway.instance in its site file); may be left out where there
+    /// is only one.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub instance: Option<InstanceName>,
+    /// What the answer looks like.
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: Output,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What an answer looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: field names do not change.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what is in force, what runs, and what is wrong with it.
+    Status,
+    /// Links to other gateways.
+    #[command(subcommand)]
+    Link(LinkCommand),
+    /// Local addresses that stand for remote services and clients.
+    #[command(subcommand)]
+    Presence(PresenceCommand),
+    /// Connections and datagram exchanges.
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// The kernel's maps, as the programs see them.
+    #[command(subcommand)]
+    Map(MapCommand),
+    /// Ask the programs in force what they would do with a packet. Changes nothing: no flow is
+    /// opened, nothing is sent.
+    Trace(TraceArguments),
+    /// Explain why packets are refused.
+    Explain {
+        /// One reason, by label or number; all of them if left out.
+        reason: Option<String>,
+    },
+    /// Count packets by what became of them, since the data path was made.
+    Counters {
+        /// Also those that are zero.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Remove the data path: programs, maps, flows and link device. Ends all traffic.
+    Detach {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Write the reference pages into a directory.
+    #[command(hide = true)]
+    Reference {
+        /// The directory.
+        directory: PathBuf,
+    },
+}
+
+/// About links.
+#[derive(Debug, Subcommand)]
+pub enum LinkCommand {
+    /// List peers, how they are reached and how they fare.
+    List,
+}
+
+/// About presences.
+#[derive(Debug, Subcommand)]
+pub enum PresenceCommand {
+    /// List presences and what they stand for.
+    List,
+}
+
+/// About flows.
+#[derive(Debug, Subcommand)]
+pub enum FlowCommand {
+    /// List flows, the busiest first.
+    List,
+}
+
+/// About maps.
+#[derive(Debug, Subcommand)]
+pub enum MapCommand {
+    /// List the maps.
+    List,
+    /// Print every entry of a map; of arrays, those that are not zero.
+    Dump {
+        /// The map.
+        name: String,
+    },
+    /// Print the entry that a program would find, for prefixes the longest that matches.
+    Lookup {
+        /// The map.
+        name: String,
+        /// The key, written as `map dump` prints it.
+        key: String,
+    },
+}
+
+/// A packet to trace.
+#[derive(Args, Clone, Debug)]
+pub struct TraceArguments {
+    /// Who sends it: a client of this site; with --from-site a client of that site; with --link a
+    /// transit address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Ipv4Addr,
+    /// Who gets it: a presence or a service (SERVICE.SITE); with --link a transit address or a
+    /// service.
+    #[arg(long, value_name = "ADDRESS|SERVICE")]
+    pub to: String,
+    /// `tcp`, `udp`, `icmp` (an echo request) or a protocol number.
+    #[arg(long, default_value = "tcp")]
+    pub protocol: TraceProtocol,
+    /// Port it is sent to. Needed for tcp and udp.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Port it is sent from; of an echo, its identifier.
+    #[arg(long, value_name = "PORT", default_value_t = 40000)]
+    pub from_port: u16,
+    /// TCP flags, separated by commas: syn, ack, fin, rst, psh.
+    #[arg(long, default_value = "syn")]
+    pub flags: Flags,
+    /// Octets of payload.
+    #[arg(long, value_name = "OCTETS", default_value_t = 0)]
+    pub size: u16,
+    /// The packet arrives from a link instead of the LAN.
+    #[arg(long)]
+    pub link: bool,
+    /// The packet arrives from a link and was sent by a client of this site.
+    #[arg(long, value_name = "SITE")]
+    pub from_site: Option<SiteName>,
+}

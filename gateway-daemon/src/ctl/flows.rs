@@ -1,0 +1,148 @@
+//! `gatewayctl flow list`: the flows in the table, each with its ends named. Pure.
+
+use std::cmp::Reverse;
+use std::net::Ipv4Addr;
+
+use gateway_common::Ticks;
+use gateway_common::desired::Tables;
+use gateway_common::map::{Direction, Flow, FlowKey};
+use serde::Serialize;
+
+use super::presences::{route_to, service_name, site_name};
+use super::print::{Answer, octets, or_dash, seconds, table};
+
+/// Flows, those that carried most first.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Flows(Vec<Row>);
+
+/// One flow.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The protocol.
+    pub protocol: String,
+    /// The client's transit address.
+    pub client: Ipv4Addr,
+    /// The client's port; of an ICMP echo, its identifier.
+    pub client_port: u16,
+    /// The client's site.
+    pub client_site: Option<String>,
+    /// What the client is called on this site's LAN: itself, or the client presence.
+    pub local_client: Ipv4Addr,
+    /// Its port there.
+    pub local_client_port: u16,
+    /// The service, as `SERVICE.SITE`.
+    pub service: String,
+    /// The port that the client uses of it.
+    pub service_port: u16,
+    /// What the service is called on this site's LAN: its presence, or the back end.
+    pub local_service: Ipv4Addr,
+    /// Its port there.
+    pub local_service_port: u16,
+    /// How far it has come.
+    pub state: &'static str,
+    /// How long it has carried nothing, in seconds.
+    pub idle_seconds: u64,
+    /// Packets to the service.
+    pub packets_to_service: u32,
+    /// Packets to the client.
+    pub packets_to_client: u32,
+    /// Octets to the service.
+    pub bytes_to_service: u64,
+    /// Octets to the client.
+    pub bytes_to_client: u64,
+    /// Whether it was judged under the tables now in force.
+    pub current: bool,
+}
+
+impl Flows {
+    /// These flows at the moment `now`, their ends named by `tables` of this generation.
+    pub fn of(tables: &Tables, generation: u32, flows: &[(FlowKey, Flow)], now: Ticks) -> Self {
+        let mut rows: Vec<Row> =
+            flows.iter().map(|(key, flow)| Row::of(tables, generation, key, flow, now)).collect();
+        rows.sort_by_key(|row| {
+            (Reverse(row.bytes_to_service + row.bytes_to_client), row.client, row.client_port)
+        });
+        Self(rows)
+    }
+}
+
+impl Row {
+    fn of(tables: &Tables, generation: u32, key: &FlowKey, flow: &Flow, now: Ticks) -> Self {
+        let [packets_to_service, packets_to_client] =
+            [Direction::Forward, Direction::Reverse].map(|way| flow.packets[way as usize]);
+        let [bytes_to_service, bytes_to_client] =
+            [Direction::Forward, Direction::Reverse].map(|way| flow.bytes[way as usize]);
+        Self {
+            protocol: key.protocol.to_string(),
+            client: key.client.into(),
+            client_port: key.client_port.number(),
+            client_site: route_to(tables, key.client).map(|route| site_name(tables, route)),
+            local_client: flow.client.into(),
+            local_client_port: flow.client_port.number(),
+            service: service_name(tables, key.service),
+            service_port: key.service_port.number(),
+            local_service: flow.service.into(),
+            local_service_port: flow.service_port.number(),
+            state: flow.state().label(),
+            idle_seconds: idle(now, flow.seen),
+            packets_to_service,
+            packets_to_client,
+            bytes_to_service,
+            bytes_to_client,
+            current: flow.generation == generation,
+        }
+    }
+}
+
+impl Answer for Flows {
+    fn text(&self) -> String {
+        let rows = self.0.iter().map(|row| {
+            [
+                row.protocol.clone(),
+                format!("{}:{}", row.client, row.client_port),
+                or_dash(row.client_site.as_ref()),
+                format!("{}:{}", row.local_client, row.local_client_port),
+                format!("{}:{}", row.service, row.service_port),
+                format!("{}:{}", row.local_service, row.local_service_port),
+                row.state.to_owned(),
+                seconds(row.idle_seconds),
+                format!("{} / {}", row.packets_to_service, octets(row.bytes_to_service)),
+                format!("{} / {}", row.packets_to_client, octets(row.bytes_to_client)),
+            ]
+        });
+        let heading = [
+            "proto",
+            "client",
+            "of site",
+            "here",
+            "service",
+            "here",
+            "state",
+            "idle",
+            "to service",
+            "to client",
+        ];
+        table(heading, rows, "no flows")
+    }
+}
+
+/// Seconds from `seen` to `now`. The kernel notes a packet while this program reads: what lies ahead
+/// of `now` is no idleness.
+fn idle(now: Ticks, seen: Ticks) -> u64 {
+    let ticks = now.since(seen);
+    if ticks > u32::MAX / 2 { 0 } else { (u64::from(ticks) << 24) / 1_000_000_000 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idleness_is_never_negative() {
+        assert_eq!(idle(Ticks(600), Ticks(600)), 0);
+        assert_eq!(idle(Ticks(600), Ticks(603)), 0);
+        assert_eq!(idle(Ticks(600), Ticks(0)), 10);
+        assert_eq!(idle(Ticks(5), Ticks(u32::MAX - 594)), 10);
+    }
+}

@@ -1,0 +1,151 @@
+//! `gatewayctl presence list`: what each assigned address of the presence pool stands for. Pure.
+
+use std::net::Ipv4Addr;
+
+use gateway_common::desired::Tables;
+use gateway_common::map::{NameKey, NameKind, PortKey, PortMapping, PresenceKind, Route};
+use gateway_common::{Port, TransitAddress};
+use serde::Serialize;
+
+use super::entry::port_text;
+use super::print::{Answer, or_dash, table};
+
+/// The presences, by address.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Presences(Vec<Row>);
+
+/// One presence.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// `service` or `client`.
+    pub kind: &'static str,
+    /// The service it stands for, as `SERVICE.SITE`.
+    pub service: Option<String>,
+    /// What of the service is open.
+    pub ports: Vec<String>,
+    /// The site of the service.
+    pub site: Option<String>,
+    /// The service's transit address.
+    pub transit: Option<Ipv4Addr>,
+    /// The link that leads there, by interface.
+    pub link: Option<String>,
+}
+
+impl Presences {
+    /// Those in `tables`; `interface` names interfaces.
+    pub fn of(tables: &Tables, interface: impl Fn(u32) -> String) -> Self {
+        let rows = tables.presences.iter().filter_map(|(offset, presence)| {
+            let address = tables.settings.pool.at(*offset).into();
+            match presence.kind() {
+                PresenceKind::Nothing => None,
+                PresenceKind::Client => Some(Row {
+                    address,
+                    kind: "client",
+                    service: None,
+                    ports: Vec::new(),
+                    site: None,
+                    transit: None,
+                    link: None,
+                }),
+                PresenceKind::Service(service) => {
+                    let route = route_to(tables, service);
+                    Some(Row {
+                        address,
+                        kind: "service",
+                        service: Some(service_name(tables, service)),
+                        ports: ports_of(tables, service),
+                        site: route.map(|route| site_name(tables, route)),
+                        transit: Some(service.into()),
+                        link: route.map(|route| interface(route.link)),
+                    })
+                }
+            }
+        });
+        Self(rows.collect())
+    }
+}
+
+impl Answer for Presences {
+    fn text(&self) -> String {
+        let rows = self.0.iter().map(|row| {
+            [
+                row.address.to_string(),
+                match row.kind {
+                    "client" => "(remote clients)".into(),
+                    _ => or_dash(row.service.as_ref()),
+                },
+                if row.ports.is_empty() { "-".into() } else { row.ports.join(" ") },
+                or_dash(row.site.as_ref()),
+                or_dash(row.link.as_ref()),
+            ]
+        });
+        table(["address", "stands for", "ports", "site", "link"], rows, "no presences")
+    }
+}
+
+/// The name of the service with this transit address.
+pub fn service_name(tables: &Tables, service: TransitAddress) -> String {
+    let key = NameKey::new(NameKind::Service, service.0.number());
+    match tables.names.get(&key) {
+        Some(name) => name.as_str().to_owned(),
+        None => service.to_string(),
+    }
+}
+
+/// Who owns a transit address.
+pub fn route_to(tables: &Tables, address: TransitAddress) -> Option<Route> {
+    let pool = &tables.settings.transit;
+    let route = tables.routes.get(&Route::granule(pool, address)).copied();
+    route.filter(|route| pool.contains(address.0) && route.is_set())
+}
+
+/// The name of the site that a route leads to.
+pub fn site_name(tables: &Tables, route: Route) -> String {
+    tables.name(NameKey::new(NameKind::Site, route.site.0))
+}
+
+/// The ports of a service as a site file writes them: ranges, which tables hold in parts, joined.
+pub fn ports_of(tables: &Tables, service: TransitAddress) -> Vec<String> {
+    let mut sets: Vec<_> = tables
+        .ports
+        .iter()
+        .filter(|(key, _)| key.service() == service)
+        .map(|(key, mapping)| (key.protocol().0, key.range(), *key, *mapping))
+        .collect();
+    sets.sort_by_key(|(protocol, range, ..)| (*protocol, *range));
+    let mut texts: Vec<String> = Vec::new();
+    let mut open: Option<(PortKey, u16, u16)> = None;
+    let close = |open: Option<(PortKey, u16, u16)>, texts: &mut Vec<String>| {
+        if let Some((key, low, high)) = open {
+            texts.push(port_text(key.protocol(), Some((low, high))));
+        }
+    };
+    for (_, range, key, mapping) in sets {
+        match (open, range) {
+            (Some((first, low, high)), Some((next, last)))
+                if first.protocol() == key.protocol()
+                    && mapping == PortMapping::SAME
+                    && high.checked_add(1) == Some(next) =>
+            {
+                open = Some((first, low, last));
+            }
+            (_, Some((low, high))) if mapping == PortMapping::SAME => {
+                close(open.take(), &mut texts);
+                open = Some((key, low, high));
+            }
+            _ => {
+                close(open.take(), &mut texts);
+                let text = port_text(key.protocol(), range);
+                texts.push(match mapping.backend {
+                    Port::NONE => text,
+                    backend => format!("{text}->{backend}"),
+                });
+            }
+        }
+    }
+    close(open, &mut texts);
+    texts
+}

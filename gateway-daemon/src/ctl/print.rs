@@ -1,0 +1,124 @@
+//! How answers are printed: as tables for people, as JSON for programs.
+
+use std::io::{self, Write as _};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::arguments::Output;
+
+/// An answer of `gatewayctl`.
+pub trait Answer: Serialize {
+    /// The answer for people, with a line break at its end.
+    fn text(&self) -> String;
+}
+
+/// Prints an answer on standard output.
+pub fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
+    let text = match output {
+        Output::Table => answer.text(),
+        Output::Json => serde_json::to_string_pretty(answer)? + "\n",
+    };
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Rows under a heading; without rows, what `none` says.
+pub fn table<const N: usize>(
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    none: &str,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(heading.map(str::to_uppercase));
+    let mut any = false;
+    for row in rows {
+        table.add_row(row);
+        any = true;
+    }
+    if any { trimmed(&table.to_string()) } else { format!("{none}\n") }
+}
+
+/// Names and values, a line each.
+pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (name, value) in pairs {
+        table.add_row([name.to_owned(), value]);
+    }
+    trimmed(&table.to_string())
+}
+
+/// What there is, or `-`.
+pub fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+/// Octets in the largest unit that gives at least one.
+pub fn octets(count: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    for (unit, bits) in UNITS {
+        if count >> bits > 0 {
+            let tenths = (count >> (bits - 10)) * 10 / 1024;
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{count} B")
+}
+
+/// Seconds as an operator writes durations.
+pub fn seconds(count: u64) -> String {
+    match count {
+        0..120 => format!("{count}s"),
+        120..7200 => format!("{}m", count / 60),
+        7200..172_800 => format!("{}h", count / 3600),
+        _ => format!("{}d", count / 86_400),
+    }
+}
+
+/// Without spaces at the ends of lines and without the margin at their beginning.
+fn trimmed(table: &str) -> String {
+    table
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line).trim_end()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a", "1"], ["longer", "2"]].map(|row| row.map(String::from));
+        let text = table(["name", "value"], rows, "nothing");
+        assert_eq!(text, "NAME    VALUE\na       1\nlonger  2\n");
+        assert_eq!(table(["name"], [], "no names"), "no names\n");
+        assert_eq!(
+            pairs([("site", "a".into()), ("generation", "7".into())]),
+            "site        a\ngeneration  7\n"
+        );
+    }
+
+    #[test]
+    fn quantities() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (100_000_000, "95.3 MiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
+            assert_eq!(octets(count), text);
+        }
+        for (count, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (200_000, "2d")]
+        {
+            assert_eq!(seconds(count), text);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! `gatewayctl status`: what is in force, what runs, and what is wrong with it. Pure.
+
+use serde::Serialize;
+
+use super::links::Links;
+use super::print::{Answer, or_dash, pairs, table};
+use crate::link::PeerState;
+
+/// A gateway as a whole.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The instance.
+    pub instance: String,
+    /// The gateway's name, where the record of what is in force tells it.
+    pub gateway: Option<String>,
+    /// Its site.
+    pub site: Option<String>,
+    /// Which change of the tables is in force; 0 before the first.
+    pub generation: u32,
+    /// Whether gatewayd runs.
+    pub daemon: Daemon,
+    /// Programs on interfaces.
+    pub attachments: Vec<Attached>,
+    /// The link device.
+    pub link: Link,
+    /// How many things there are.
+    pub counts: Counts,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// The daemon of an instance.
+#[derive(Debug, Serialize)]
+pub struct Daemon {
+    /// Whether it runs.
+    pub running: bool,
+    /// Its process id.
+    pub pid: Option<u32>,
+}
+
+/// A program on an interface.
+#[derive(Debug, Serialize)]
+pub struct Attached {
+    /// The interface.
+    pub interface: String,
+    /// The program.
+    pub program: String,
+    /// Where it is called: `xdp`, `tcx` or `clsact`.
+    pub hook: String,
+    /// `xdp` or `tc`.
+    pub mode: String,
+    /// Why that mode.
+    pub why: String,
+    /// Whether the kernel calls it.
+    pub active: bool,
+}
+
+/// The link device.
+#[derive(Debug, Serialize)]
+pub struct Link {
+    /// Its name.
+    pub interface: Option<String>,
+    /// Whether it exists and is up.
+    pub up: bool,
+    /// Its MTU.
+    pub mtu: Option<u32>,
+    /// How many peers it has.
+    pub peers: usize,
+    /// How many of them have a session.
+    pub peers_up: usize,
+}
+
+/// How many things there are.
+#[derive(Debug, Default, Serialize)]
+pub struct Counts {
+    /// Addresses that stand for something.
+    pub presences: usize,
+    /// Services of this site and others.
+    pub services: usize,
+    /// Allow rules with a part here.
+    pub rules: usize,
+    /// Flows.
+    pub flows: usize,
+    /// Room for flows.
+    pub flow_capacity: u32,
+}
+
+/// Something that is wrong.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Problem {
+    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+impl Status {
+    /// Finds what is wrong, and notes it.
+    pub fn judged(mut self, links: Option<&Links>) -> Self {
+        let mut problems = Vec::new();
+        if self.generation == 0 {
+            problems.push(Problem::new(
+                "nothing is in force: every packet for a presence passes by or is refused",
+                "start gatewayd, or look into its log",
+            ));
+        }
+        if !self.daemon.running {
+            problems.push(Problem::new(
+                "gatewayd does not run: traffic goes on, but nothing follows changes and flows are \
+                 not swept",
+                "start it with the instance's site file",
+            ));
+        }
+        for attached in self.attachments.iter().filter(|attached| !attached.active) {
+            problems.push(Problem::new(
+                format!("{} is not on interface {}", attached.program, attached.interface),
+                "make the interface again, or restart gatewayd, which attaches it again",
+            ));
+        }
+        if !self.link.up {
+            let name = or_dash(self.link.interface.as_ref());
+            problems.push(Problem::new(
+                format!("link device {name} is gone or down"),
+                "start gatewayd, which makes it; if it runs, look into its log",
+            ));
+        }
+        for row in links.map(Links::rows).unwrap_or_default() {
+            if row.state == PeerState::Stale.label()
+                || row.state == PeerState::NeverAnswered.label()
+            {
+                let peer = row.site.as_ref().unwrap_or(&row.public_key);
+                problems.push(Problem::new(
+                    format!("the link to {peer} is not up: {}", row.reason),
+                    "look at the other gateway, the keys of both and the UDP path between them",
+                ));
+            }
+        }
+        if self.counts.flows >= usize::try_from(self.counts.flow_capacity).unwrap_or(usize::MAX) {
+            problems.push(Problem::new(
+                "the flow table is full: new flows are refused",
+                "raise flows.capacity, or find who opens so many (`gatewayctl flow list`)",
+            ));
+        }
+        self.problems = problems;
+        self
+    }
+}
+
+impl Answer for Status {
+    fn text(&self) -> String {
+        let daemon = match (self.daemon.running, self.daemon.pid) {
+            (true, Some(pid)) => format!("running (process {pid})"),
+            (true, None) => "running".into(),
+            (false, _) => "not running".into(),
+        };
+        let link = &self.link;
+        let counts = &self.counts;
+        let head = pairs([
+            ("site", or_dash(self.site.as_ref())),
+            ("gateway", or_dash(self.gateway.as_ref())),
+            ("instance", self.instance.clone()),
+            ("gatewayd", daemon),
+            ("generation", self.generation.to_string()),
+            (
+                "link",
+                format!(
+                    "{} {}, mtu {}, {} of {} peers up",
+                    or_dash(link.interface.as_ref()),
+                    if link.up { "up" } else { "down" },
+                    or_dash(link.mtu),
+                    link.peers_up,
+                    link.peers
+                ),
+            ),
+            ("presences", counts.presences.to_string()),
+            ("services", counts.services.to_string()),
+            ("rules", counts.rules.to_string()),
+            ("flows", format!("{} of {}", counts.flows, counts.flow_capacity)),
+        ]);
+        let rows = self.attachments.iter().map(|it| {
+            [
+                it.interface.clone(),
+                it.program.clone(),
+                it.hook.clone(),
+                it.mode.clone(),
+                if it.active { "yes" } else { "NO" }.to_owned(),
+                it.why.clone(),
+            ]
+        });
+        let heading = ["interface", "program", "hook", "mode", "active", "why"];
+        let attachments = table(heading, rows, "no program is attached");
+        let problems: String = match self.problems.as_slice() {
+            [] => "no problems\n".into(),
+            problems => problems
+                .iter()
+                .map(|it| format!("problem: {}\n remedy: {}\n", it.problem, it.remedy))
+                .collect(),
+        };
+        format!("{head}\n{attachments}\n{problems}")
+    }
+}

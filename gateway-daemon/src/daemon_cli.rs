@@ -1,0 +1,57 @@
+//! The command line of `gatewayd`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::logging::LogFormat;
+use crate::netlink::InterfaceName;
+
+/// The Presence gateway daemon: puts a site file in force and keeps it so.
+///
+/// The data path is in the kernel and outlives the daemon: ending or killing gatewayd changes
+/// nothing for traffic. `gatewayctl detach` removes the data path.
+///
+/// SIGHUP reads the site file again; one with faults is reported and what is in force stays.
+/// SIGTERM and SIGINT end the daemon. RUST_LOG sets the log level (error, warn, info, debug, trace; default
+/// info).
+///
+/// Exit codes: 0 ended by a signal, 2 a fault in the site file or the key file, 1 anything else.
+#[derive(Debug, Parser)]
+#[command(name = "gatewayd", version, args_conflicts_with_subcommands = true)]
+#[command(subcommand_negates_reqs = true)]
+pub struct DaemonArguments {
+    /// What to run.
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// What gatewayd starts itself.
+    #[command(subcommand)]
+    pub command: Option<DaemonCommand>,
+}
+
+/// How to run the daemon.
+#[derive(Args, Clone, Debug)]
+pub struct RunArguments {
+    /// The site file.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Option<PathBuf>,
+    /// Only read the site file and print what it comes to, every default filled in. Needs no
+    /// rights and changes nothing.
+    #[arg(long)]
+    pub check: bool,
+    /// What a log line looks like.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// What gatewayd starts itself.
+#[derive(Debug, Subcommand)]
+pub enum DaemonCommand {
+    /// Serve one userspace link device until it is deleted. Started by gatewayd itself.
+    #[command(hide = true)]
+    LinkDevice {
+        /// Name of the device to create.
+        #[arg(long)]
+        interface: InterfaceName,
+    },
+}

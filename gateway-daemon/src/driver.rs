@@ -1,0 +1,204 @@
+//! The daemon from start to end: what is checked before anything is touched, and the loop in which
+//! one task owns the gateway. Signals and interface changes come to it through bounded channels from
+//! tasks of their own; that one of these ends is noticed here and ends the daemon, which leaves the
+//! data path as it is.
+
+use std::future::pending;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::config::SiteFile;
+use crate::gateway::Gateway;
+use crate::host;
+use crate::instance::Instance;
+use crate::link::LinkHost;
+use crate::netlink::{InterfaceEvents, NetlinkError};
+use crate::service_manager;
+
+/// How often timed-out flows are removed, and a failed attempt to follow the interfaces is repeated.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs the daemon of a site file until it is told to end.
+pub fn run(config: &Path) -> Result<()> {
+    let file = SiteFile::load(config)?;
+    host::check()?;
+    let instance = Instance::new(file.model.gateway().instance.clone());
+    let _lock = instance.lock()?;
+    for note in file.model.notes() {
+        tracing::warn!("{note}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(file, instance))
+}
+
+/// What the loop is told by other tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Read the site file again.
+    Reload,
+    /// Some interface changed.
+    Interfaces,
+}
+
+async fn serve(file: SiteFile, instance: Instance) -> Result<()> {
+    // From here on SIGHUP means a reload, also while starting.
+    let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let events = InterfaceEvents::subscribe()?;
+    let host = LinkHost::of_this_process(instance.directory().to_path_buf())
+        .context("cannot find gatewayd's own executable")?;
+    let gateway = Gateway::start(file, instance, host).await?;
+    // One place each: what is told a second time before it was heard is the same news.
+    let (reload, reloads) = mpsc::channel(1);
+    let (change, changes) = mpsc::channel(1);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(listen_for_hangups(hangups, reload));
+    tasks.spawn(listen_for_interfaces(events, change));
+    service_manager::ready(&gateway.summary());
+    Loop { gateway, reloads, changes, tasks }.run().await
+}
+
+struct Loop {
+    gateway: Gateway,
+    reloads: mpsc::Receiver<Told>,
+    changes: mpsc::Receiver<Told>,
+    tasks: JoinSet<Result<()>>,
+}
+
+impl Loop {
+    async fn run(mut self) -> Result<()> {
+        let mut terminations = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut interrupts = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let mut sweeps = every(SWEEP_INTERVAL);
+        let mut watchdog = service_manager::watchdog_interval().map(every);
+        loop {
+            tokio::select! {
+                Some(told) = self.reloads.recv() => self.heard(told).await,
+                Some(told) = self.changes.recv() => self.heard(told).await,
+                _ = sweeps.tick() => self.sweep().await,
+                () = due(&mut watchdog) => service_manager::alive(),
+                _ = terminations.recv() => return end("SIGTERM"),
+                _ = interrupts.recv() => return end("SIGINT"),
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok(Ok(())) => bail!("a task of the daemon ended"),
+                    Ok(Err(error)) => return Err(error),
+                    Err(error) => return Err(error).context("a task of the daemon ended"),
+                },
+            }
+        }
+    }
+
+    async fn heard(&mut self, told: Told) {
+        match told {
+            Told::Reload => self.reload().await,
+            Told::Interfaces => self.follow().await,
+        }
+    }
+
+    async fn reload(&mut self) {
+        service_manager::reloading();
+        let path = self.gateway.file().path.clone();
+        let reloaded = match SiteFile::load(&path) {
+            Ok(file) => self.gateway.reload(file).await,
+            Err(error) => Err(error.into()),
+        };
+        match reloaded {
+            Ok(()) => service_manager::ready(&self.gateway.summary()),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::error!(error, "reload failed; what was in force stays");
+                let status =
+                    format!("{}; the last reload failed, see the log", self.gateway.summary());
+                service_manager::ready(&status);
+            }
+        }
+    }
+
+    async fn follow(&mut self) {
+        let was_unsettled = self.gateway.is_unsettled();
+        match self.gateway.follow().await {
+            Ok(()) if was_unsettled => service_manager::status(&self.gateway.summary()),
+            Ok(()) => {}
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(error, "could not follow a change of the interfaces; trying again");
+                service_manager::status(&error);
+            }
+        }
+    }
+
+    async fn sweep(&mut self) {
+        if let Err(error) = self.gateway.sweep() {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::warn!(error, "could not sweep the flow table");
+        }
+        if self.gateway.is_unsettled() {
+            self.follow().await;
+        }
+    }
+}
+
+fn end(signal: &str) -> Result<()> {
+    service_manager::stopping();
+    tracing::info!(signal, "ending; the data path stays as it is");
+    Ok(())
+}
+
+async fn listen_for_hangups(mut hangups: Signal, reload: mpsc::Sender<Told>) -> Result<()> {
+    while hangups.recv().await.is_some() {
+        tell(&reload, Told::Reload);
+    }
+    bail!("SIGHUP is no longer delivered")
+}
+
+async fn listen_for_interfaces(
+    mut events: InterfaceEvents,
+    change: mpsc::Sender<Told>,
+) -> Result<()> {
+    // What happened before the subscription and after the start.
+    tell(&change, Told::Interfaces);
+    loop {
+        if events.next().await.is_none() {
+            events = subscribe_again()?;
+        }
+        tell(&change, Told::Interfaces);
+    }
+}
+
+fn subscribe_again() -> Result<InterfaceEvents, NetlinkError> {
+    tracing::warn!("the kernel closed the socket of interface events; opening another");
+    InterfaceEvents::subscribe()
+}
+
+/// Tells unless the same news waits already.
+fn tell(channel: &mpsc::Sender<Told>, told: Told) {
+    match channel.try_send(told) {
+        Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
+        // The loop has ended, and this task is about to be.
+        Err(mpsc::error::TrySendError::Closed(_)) => {}
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+async fn due(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => pending().await,
+    }
+}

@@ -1,0 +1,348 @@
+//! A gateway in force: the one place that brings a site file to link device, programs and tables, in
+//! an order that lets nothing untranslated leave.
+//!
+//! Owned by the task of [`crate::driver`]. Whatever fails, what was in force before stays in force.
+
+use gateway_control::model::{self, LanMode};
+use gateway_control::{CompileError, Interfaces, compile};
+use gateway_dataplane::{
+    Applied, ApplyError, AttachError, Attachment, DataPlane, Mode, Options, Place, TableError,
+    WantedAttachment,
+};
+
+use crate::config::{ConfigError, SiteFile};
+use crate::instance::{Instance, InstanceError};
+use crate::interfaces::{self, ObserveError};
+use crate::link::{self, Device, LinkError, LinkHost, LinkSettings};
+use crate::netlink::{Netlink, NetlinkError};
+
+/// A gateway whose data path is in place.
+pub struct Gateway {
+    surroundings: Surroundings,
+    in_force: InForce,
+    /// The last attempt to follow a change of the interfaces failed.
+    unsettled: bool,
+}
+
+/// Why a site file could not be brought in force.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The site file or a file it names.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A reload that would need another data path.
+    #[error(
+        "{key} was changed from {from} to {to}, which a running data path cannot follow; put it \
+         back, or run `gatewayctl --instance {instance} detach` (which ends its traffic) and start \
+         gatewayd again"
+    )]
+    NeedsRestart {
+        /// The instance that runs.
+        instance: model::InstanceName,
+        /// The key of the site file.
+        key: &'static str,
+        /// What is in force.
+        from: String,
+        /// What the file says.
+        to: String,
+    },
+    /// An interface is missing.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The interfaces cannot be looked at.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The run directory.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The link device.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The data path cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] gateway_dataplane::Error),
+    /// The programs cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The tables cannot be changed.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The flow table cannot be swept.
+    #[error(transparent)]
+    Sweep(#[from] TableError),
+    /// The kernel's routing netlink.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+impl GatewayError {
+    /// Whether the operator's files, not the host, have to change.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Observe(ObserveError::Name(_)) => true,
+            Self::Link(error) => error.is_configuration(),
+            _ => false,
+        }
+    }
+}
+
+/// What a gateway works with; the same as long as it runs.
+struct Surroundings {
+    instance: Instance,
+    host: LinkHost,
+    netlink: Netlink,
+    data_plane: DataPlane,
+}
+
+/// What is in force.
+#[derive(Debug)]
+struct InForce {
+    file: SiteFile,
+    link: LinkSettings,
+    generation: u32,
+    /// Every LAN interface as last seen, also those that are gone now.
+    known: Interfaces,
+    seen: Seen,
+}
+
+/// What was there when the tables were made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    lans: Interfaces,
+    /// Index and MTU of the link device; `None` if it is gone or down.
+    link: Option<(u32, u32)>,
+}
+
+impl Gateway {
+    /// Brings `file` in force, taking over what an earlier daemon of this instance left.
+    pub async fn start(
+        file: SiteFile,
+        instance: Instance,
+        host: LinkHost,
+    ) -> Result<Self, GatewayError> {
+        let link = file.link_settings()?;
+        let netlink = Netlink::connect()?;
+        let known = all_lans(&netlink, &file).await?;
+        let made_before = netlink.interface(&link.interface).await?.is_some();
+        let options =
+            Options { flow_capacity: file.model.flows().capacity.entries(), ..Options::default() };
+        let data_plane = DataPlane::open(instance.name().as_str(), &options)?;
+        let mut surroundings = Surroundings { instance, host, netlink, data_plane };
+        match surroundings.establish(&file, &link, known).await {
+            Ok(in_force) => Ok(Self { surroundings, in_force, unsettled: false }),
+            Err(error) => {
+                if !made_before {
+                    surroundings.remove_link(&link).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Brings another site file in force.
+    pub async fn reload(&mut self, file: SiteFile) -> Result<(), GatewayError> {
+        self.must_fit(&file)?;
+        let link = file.link_settings()?;
+        let known = all_lans(&self.surroundings.netlink, &file).await?;
+        match self.surroundings.establish(&file, &link, known).await {
+            Ok(in_force) => {
+                let before = std::mem::replace(&mut self.in_force, in_force);
+                self.unsettled = false;
+                if before.link.interface != link.interface {
+                    self.surroundings.remove_link(&before.link).await;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.go_back(&link).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Follows what became of the interfaces since: made anew, changed, gone. Cheap if nothing did.
+    pub async fn follow(&mut self) -> Result<(), GatewayError> {
+        let InForce { file, link, known, seen, .. } = &self.in_force;
+        let now = Seen {
+            lans: interfaces::lans(&self.surroundings.netlink, &file.model).await?,
+            link: self
+                .surroundings
+                .netlink
+                .interface(&link.interface)
+                .await?
+                .and_then(|found| found.up.then_some((found.index.value(), found.mtu))),
+        };
+        if now == *seen && !self.unsettled {
+            return Ok(());
+        }
+        self.unsettled = true;
+        let mut known = known.clone();
+        known.extend(now.lans.clone());
+        for gone in interfaces::missing(&file.model, &now.lans) {
+            tracing::warn!(interface = %gone, "LAN interface is gone; its hosts are cut off until it is back");
+        }
+        let (file, link) = (file.clone(), link.clone());
+        self.in_force = self.surroundings.establish(&file, &link, known).await?;
+        self.unsettled = false;
+        Ok(())
+    }
+
+    /// Whether an attempt to follow failed and should be made again.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// Removes flows that have timed out.
+    pub fn sweep(&mut self) -> Result<(), GatewayError> {
+        let swept = self.surroundings.data_plane.sweep()?;
+        tracing::debug!(?swept, "swept the flow table");
+        Ok(())
+    }
+
+    /// The site file in force.
+    pub fn file(&self) -> &SiteFile {
+        &self.in_force.file
+    }
+
+    /// One line on what is in force.
+    pub fn summary(&self) -> String {
+        let model = &self.in_force.file.model;
+        format!(
+            "site {}, generation {}, {} peers, {} services, {} rules",
+            model.site().name,
+            self.in_force.generation,
+            model.peers().len(),
+            model.local_services().len() + model.remote_services().len(),
+            model.rules().rules().len(),
+        )
+    }
+
+    fn must_fit(&self, file: &SiteFile) -> Result<(), GatewayError> {
+        let needs_restart = |key, from: &dyn ToString, to: &dyn ToString| {
+            let instance = self.surroundings.instance.name().clone();
+            Err(GatewayError::NeedsRestart {
+                instance,
+                key,
+                from: from.to_string(),
+                to: to.to_string(),
+            })
+        };
+        let (old, new) = (&self.in_force.file.model, &file.model);
+        if old.gateway().instance != new.gateway().instance {
+            let (from, to) = (&old.gateway().instance, &new.gateway().instance);
+            return needs_restart("gateway.instance", from, to);
+        }
+        let (from, to) = (old.flows().capacity.entries(), new.flows().capacity.entries());
+        if from != to {
+            return needs_restart("flows.capacity", &from, &to);
+        }
+        Ok(())
+    }
+
+    /// Undoes what a failed reload may have changed before the tables, which undo themselves.
+    async fn go_back(&mut self, tried: &LinkSettings) {
+        let InForce { file, link, known, .. } = &self.in_force;
+        let (file, link, known) = (file.clone(), link.clone(), known.clone());
+        match self.surroundings.establish(&file, &link, known).await {
+            Ok(in_force) => self.in_force = in_force,
+            Err(error) => {
+                self.unsettled = true;
+                tracing::error!(%error, "could not go back to all of what was in force");
+            }
+        }
+        if tried.interface != link.interface {
+            self.surroundings.remove_link(tried).await;
+        }
+    }
+}
+
+impl Surroundings {
+    /// Link, programs, tables. A link device that was not there has no peer until its program is
+    /// attached, so that no packet of another gateway can pass by the program; the program refuses
+    /// everything until settings are in force.
+    async fn establish(
+        &mut self,
+        file: &SiteFile,
+        link: &LinkSettings,
+        known: Interfaces,
+    ) -> Result<InForce, GatewayError> {
+        let lans = interfaces::lans(&self.netlink, &file.model).await?;
+        let is_new = self.netlink.interface(&link.interface).await?.is_none();
+        if is_new {
+            let alone = LinkSettings { peers: Vec::new(), ..link.clone() };
+            link::ensure(&alone, &self.host).await?;
+            self.attach(file, &lans)?;
+        }
+        let device = link::ensure(link, &self.host).await?;
+        if !is_new {
+            self.attach(file, &lans)?;
+        }
+        let Applied { generation, changes } = self.apply(file, &known, &device)?;
+        self.instance.record(&file.model)?;
+        tracing::info!(
+            site = %file.model.site().name,
+            instance = %self.instance.name(),
+            generation,
+            changes,
+            link = %link.interface,
+            backend = %device.backend,
+            mtu = device.mtu,
+            "in force"
+        );
+        let seen = Seen { lans, link: Some((device.index.value(), device.mtu)) };
+        Ok(InForce { file: file.clone(), link: link.clone(), generation, known, seen })
+    }
+
+    fn attach(&mut self, file: &SiteFile, there: &Interfaces) -> Result<(), GatewayError> {
+        let lans = file.model.lans().iter().filter(|lan| there.contains_key(&lan.interface));
+        let mut wanted: Vec<WantedAttachment> = lans
+            .map(|lan| WantedAttachment {
+                interface: lan.interface.to_string(),
+                place: Place::Lan(mode(lan.mode)),
+            })
+            .collect();
+        let link = file.model.link().interface.to_string();
+        wanted.push(WantedAttachment { interface: link, place: Place::Link });
+        for Attachment { interface, program, hook, mode, why } in self.data_plane.attach(&wanted)? {
+            tracing::debug!(interface, %program, hook = hook.label(), mode = mode.label(), why, "attached");
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        file: &SiteFile,
+        known: &Interfaces,
+        device: &Device,
+    ) -> Result<Applied, GatewayError> {
+        let mut interfaces = known.clone();
+        interfaces.insert(file.model.link().interface.clone(), interfaces::link(device));
+        let tables = compile(&file.model, &interfaces)?;
+        Ok(self.data_plane.apply(&tables)?)
+    }
+
+    async fn remove_link(&self, settings: &LinkSettings) {
+        if let Err(error) = link::remove(&settings.interface, &self.host).await {
+            tracing::warn!(interface = %settings.interface, %error, "could not remove the link device");
+        }
+    }
+}
+
+/// All LAN interfaces of a site file, looked at before anything is touched.
+async fn all_lans(netlink: &Netlink, file: &SiteFile) -> Result<Interfaces, GatewayError> {
+    let known = interfaces::lans(netlink, &file.model).await?;
+    match interfaces::missing(&file.model, &known).first() {
+        Some(interface) => {
+            Err(CompileError::NoInterface { interface: (*interface).clone() }.into())
+        }
+        None => Ok(known),
+    }
+}
+
+fn mode(mode: LanMode) -> Mode {
+    match mode {
+        LanMode::Auto => Mode::Auto,
+        LanMode::Xdp => Mode::Xdp,
+        LanMode::Tc => Mode::Tc,
+    }
+}

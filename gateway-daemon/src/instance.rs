@@ -1,0 +1,205 @@
+//! An instance of the gateway on this host: the directory of its files in `/run`, the lock that
+//! makes its daemon the only one, and the record of what is in force.
+//!
+//! Used by the daemon, which writes here, and by `gatewayctl`, which only reads until it detaches.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use gateway_control::model::{InstanceName, SiteModel};
+use gateway_control::site_file;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+/// Where the run directories of all instances are.
+pub const RUN_DIRECTORY: &str = "/run/presence";
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    name: InstanceName,
+    directory: PathBuf,
+}
+
+/// The right to run an instance; given back when dropped or when the process ends in any way.
+#[derive(Debug)]
+pub struct InstanceLock {
+    _file: File,
+}
+
+/// Why an instance cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// Its daemon runs.
+    #[error(
+        "instance {instance}: a gatewayd runs it already (process {pid}); stop that one, or give \
+         this gateway another gateway.instance"
+    )]
+    Running {
+        /// The instance.
+        instance: InstanceName,
+        /// The daemon's process id, as far as known.
+        pid: String,
+    },
+    /// A file of its run directory failed us.
+    #[error("instance {instance}: cannot {doing} {}: {source}; run as root", .path.display())]
+    File {
+        /// The instance.
+        instance: InstanceName,
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Instance {
+    /// The instance of this name.
+    pub fn new(name: InstanceName) -> Self {
+        Self::under(Path::new(RUN_DIRECTORY), name)
+    }
+
+    /// The instance of this name with its run directory in another place.
+    pub fn under(run: &Path, name: InstanceName) -> Self {
+        Self { directory: run.join(name.as_str()), name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &InstanceName {
+        &self.name
+    }
+
+    /// Its run directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes the calling process the only one that runs this instance.
+    pub fn lock(&self) -> Result<InstanceLock, InstanceError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o755);
+        builder.create(&self.directory).map_err(self.failed("make", &self.directory))?;
+        let path = self.lock_file();
+        let mut file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(self.failed("open", &path))?;
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                let pid = self.recorded_pid().unwrap_or_else(|| "unknown".into());
+                return Err(InstanceError::Running { instance: self.name.clone(), pid });
+            }
+            Err(errno) => return Err(self.failed("lock", &path)(errno.into())),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(self.failed("write", &path))?;
+        Ok(InstanceLock { _file: file })
+    }
+
+    /// The process id of the daemon that runs this instance, if one does.
+    pub fn daemon(&self) -> Option<u32> {
+        let file = File::open(self.lock_file()).ok()?;
+        let mut lock = whole_file();
+        // Asks who holds the lock without taking it, so that no daemon is kept from starting.
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).ok()?;
+        if lock.l_type == libc::F_UNLCK as libc::c_short {
+            return None;
+        }
+        self.recorded_pid()?.parse().ok()
+    }
+
+    /// Notes what is in force, for those who look while no daemon runs.
+    pub fn record(&self, model: &SiteModel) -> Result<(), InstanceError> {
+        let path = self.record_file();
+        let new = path.with_extension("new");
+        fs::write(&new, model.to_string())
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(self.failed("write", &path))
+    }
+
+    /// What a daemon last put in force; `None` where there is no record of it.
+    pub fn recorded(&self) -> Option<SiteModel> {
+        site_file::parse(&fs::read_to_string(self.record_file()).ok()?).ok()
+    }
+
+    /// Removes the run directory with everything in it.
+    pub fn remove(&self) -> Result<(), InstanceError> {
+        match fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(self.failed("remove", &self.directory)(error));
+            }
+            _ => {}
+        }
+        if let Some(run) = self.directory.parent() {
+            // Fails while other instances are there, and that is right.
+            let _ = fs::remove_dir(run);
+        }
+        Ok(())
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.directory.join("lock")
+    }
+
+    fn record_file(&self) -> PathBuf {
+        self.directory.join("site.toml")
+    }
+
+    fn recorded_pid(&self) -> Option<String> {
+        let text = fs::read_to_string(self.lock_file()).ok()?;
+        let pid = text.trim();
+        (!pid.is_empty()).then(|| pid.to_owned())
+    }
+
+    fn failed(&self, doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstanceError {
+        let (instance, path) = (self.name.clone(), path.to_path_buf());
+        move |source| InstanceError::File { instance, doing, path, source }
+    }
+}
+
+/// A write lock on the whole of a file, held by the open file rather than by the process, so that
+/// opening the file a second time and closing it does not give the lock back.
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_daemon_an_instance() {
+        let run = std::env::temp_dir().join(format!("presence-instance-{}", std::process::id()));
+        let a = Instance::under(&run, "a".parse().unwrap());
+        let b = Instance::under(&run, "b".parse().unwrap());
+        assert_eq!(a.daemon(), None);
+        let lock = a.lock().unwrap();
+        assert_eq!(a.daemon(), Some(std::process::id()));
+        let refused = a.lock().unwrap_err().to_string();
+        assert!(refused.contains("instance a") && refused.contains("runs it already"), "{refused}");
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        assert_eq!(a.daemon(), Some(std::process::id()), "looking must not release the lock");
+        drop(b.lock().unwrap());
+        drop(lock);
+        assert_eq!(a.daemon(), None);
+        drop(a.lock().unwrap());
+        a.remove().unwrap();
+        b.remove().unwrap();
+        assert!(!run.exists());
+    }
+}

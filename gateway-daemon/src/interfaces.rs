@@ -1,0 +1,45 @@
+//! The interfaces a site file names, as the host has them now.
+//!
+//! Called by [`crate::gateway`] before it compiles, and whenever the kernel says that some
+//! interface changed.
+
+use gateway_control::model::{self, SiteModel};
+use gateway_control::{Interface, Interfaces};
+
+use crate::config::{ConfigError, interface_name};
+use crate::link::Device;
+use crate::netlink::{Netlink, NetlinkError};
+
+/// Why the interfaces could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// A name that requests cannot carry.
+    #[error(transparent)]
+    Name(#[from] ConfigError),
+    /// The kernel did not answer.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+/// The LAN interfaces of `model` that exist. One without a hardware address has zeros.
+pub async fn lans(netlink: &Netlink, model: &SiteModel) -> Result<Interfaces, ObserveError> {
+    let mut found = Interfaces::new();
+    for lan in model.lans() {
+        if let Some(interface) = netlink.interface(&interface_name(&lan.interface)?).await? {
+            let (index, mac) = (interface.index.value(), interface.mac.unwrap_or_default());
+            found.insert(lan.interface.clone(), Interface { index, mac, mtu: interface.mtu });
+        }
+    }
+    Ok(found)
+}
+
+/// The link device, as tables need it.
+pub fn link(device: &Device) -> Interface {
+    Interface { index: device.index.value(), mac: [0; 6], mtu: device.mtu }
+}
+
+/// The names among `model`'s LAN interfaces that `found` lacks.
+pub fn missing<'a>(model: &'a SiteModel, found: &Interfaces) -> Vec<&'a model::InterfaceName> {
+    let names = model.lans().iter().map(|lan| &lan.interface);
+    names.filter(|name| !found.contains_key(*name)).collect()
+}

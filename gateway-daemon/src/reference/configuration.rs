@@ -1,0 +1,455 @@
+//! The page of the site file. Its tests hold it to the parser: no key is left out or made up, every
+//! default is the parser's own, and the example is read.
+
+use super::{GENERATED, cell};
+
+pub(super) fn page() -> String {
+    let mut page = format!(
+        "# The site file\n{GENERATED}\n\
+         One TOML file for each gateway, named by `gatewayd --config FILE`. `gatewayd --config \
+         FILE --check` prints what it comes to, every default filled in. Unknown keys are errors. \
+         The order of tables does not matter, that of `networks` does: it fixes which transit \
+         address each client has, in the order of the `[[lan]]` tables.\n\n\
+         Names of sites, services, gateways, instances and rules are DNS labels: 1 to 63 lower-case \
+         letters, digits and inner hyphens. Durations are a number and `s`, `m` or `h`.\n"
+    );
+    for table in TABLES {
+        page.push_str(&format!("\n## {}\n\n{}\n\n", table.heading, table.about));
+        page.push_str("| key | default | meaning | example |\n|---|---|---|---|\n");
+        for key in table.keys {
+            let default = match key.default {
+                Given::Required => "required".to_owned(),
+                Given::Default(value) => format!("`{value}`"),
+                Given::Absent(meaning) => meaning.to_owned(),
+            };
+            let (meaning, example) = (cell(key.meaning), cell(key.example));
+            page.push_str(&format!("| `{}` | {default} | {meaning} | `{example}` |\n", key.name));
+        }
+    }
+    page.push_str(&format!("\n## Example\n\n```toml\n{EXAMPLE}```\n"));
+    page
+}
+
+/// A table of the site file.
+struct Table {
+    heading: &'static str,
+    about: &'static str,
+    keys: &'static [Key],
+}
+
+/// A key of a table.
+struct Key {
+    name: &'static str,
+    default: Given,
+    meaning: &'static str,
+    example: &'static str,
+}
+
+/// What holds if a key is left out.
+enum Given {
+    /// It may not be.
+    Required,
+    /// This value, written as in a file.
+    Default(&'static str),
+    /// What these words say.
+    Absent(&'static str),
+}
+
+use Given::{Absent, Default, Required};
+
+const fn key(
+    name: &'static str,
+    default: Given,
+    example: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { name, default, meaning, example }
+}
+
+const TABLES: &[Table] = &[
+    Table {
+        heading: "Top level",
+        about: "The same at every gateway of a deployment.",
+        keys: &[key(
+            "transit_pool",
+            Default("\"240.0.0.0/4\""),
+            "\"240.0.0.0/4\"",
+            "Where all transit addresses come from, /4 to /12. Addresses that no site uses itself.",
+        )],
+    },
+    Table {
+        heading: "[gateway]",
+        about: "This gateway. Required.",
+        keys: &[
+            key("name", Required, "\"edge-a-gw\"", "Name of the gateway."),
+            key(
+                "instance",
+                Default("\"default\""),
+                "\"edge-a\"",
+                "Names the pins and the run directory, so that several gateways can share a host.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[site]",
+        about: "The site that this gateway serves. Required.",
+        keys: &[
+            key("name", Required, "\"edge-a\"", "Name of the site."),
+            key(
+                "transit",
+                Required,
+                "\"240.0.16.0/20\"",
+                "The site's transit block, /8 to /20 inside `transit_pool`, overlapping no other \
+                 site's. Its lower half is for clients, its upper half for services.",
+            ),
+            key(
+                "presence_pool",
+                Required,
+                "\"10.0.0.192/26\"",
+                "Addresses out of the site's own plan that are reserved for presences, to /30. The \
+                 gateway answers ARP for those in use.",
+            ),
+            key(
+                "client_presence",
+                Absent("none"),
+                "\"10.0.0.250\"",
+                "What remote clients appear as here, an address of the pool. Required where the \
+                 site has services of its own.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[[lan]]",
+        about: "An interface towards the site's hosts.",
+        keys: &[
+            key("interface", Required, "\"lan0\"", "The interface. It must exist."),
+            key(
+                "mode",
+                Default("\"auto\""),
+                "\"tc\"",
+                "`xdp`: refuse early by XDP, translate by TC. `tc`: TC alone. `auto`: XDP where it \
+                 costs no offloads. `gatewayctl status` says what was chosen and why.",
+            ),
+            key(
+                "networks",
+                Required,
+                "[\"10.0.0.0/24\"]",
+                "Client networks behind it: their hosts may be clients and back ends. At most eight \
+                 in all; together they fit the lower half of `site.transit`.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[link]",
+        about: "The WireGuard device that carries the traffic to other gateways. Required.",
+        keys: &[
+            key(
+                "interface",
+                Default("\"presence\""),
+                "\"presence\"",
+                "Name of the device; gatewayd makes it.",
+            ),
+            key(
+                "kind",
+                Default("\"auto\""),
+                "\"kernel\"",
+                "`kernel`: the kernel's WireGuard. `userspace`: the embedded one, in a process of \
+                 its own. `auto`: the kernel's where it has one.",
+            ),
+            key(
+                "private_key_file",
+                Required,
+                "\"/etc/presence/link.key\"",
+                "The private key as `wg genkey` prints it, in a file of mode 0600. A relative path \
+                 starts at the site file.",
+            ),
+            key(
+                "listen_port",
+                Absent("any free port"),
+                "51820",
+                "UDP port. Required where a peer has no `endpoint`.",
+            ),
+            key(
+                "mtu",
+                Absent("the underlay's, less the link's headers"),
+                "1420",
+                "MTU of the device. The headers take 60 octets over IPv4 and 80 over IPv6.",
+            ),
+            key(
+                "relay",
+                Default("false"),
+                "true",
+                "On a hub: carry packets between two other sites.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[[peer]]",
+        about: "A gateway that this one has a link to.",
+        keys: &[
+            key("site", Required, "\"cloud\"", "Its site, one of the `[[remote_site]]`s."),
+            key(
+                "public_key",
+                Required,
+                "\"(base64)\"",
+                "Its public key, as `wg pubkey` prints it.",
+            ),
+            key(
+                "endpoint",
+                Absent("it dials this gateway"),
+                "\"192.0.2.1:51820\"",
+                "Where it is dialled: address and UDP port.",
+            ),
+            key(
+                "keepalive",
+                Absent("`25s` with an endpoint, else `off`"),
+                "\"25s\"",
+                "How often something is sent in silence, so that NATs on the way stay open; `off`: \
+                 never.",
+            ),
+            key(
+                "reaches",
+                Default("[]"),
+                "[\"edge-b\"]",
+                "Further sites that this peer relays to.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[[remote_site]]",
+        about: "Another site.",
+        keys: &[
+            key("name", Required, "\"cloud\"", "Its name."),
+            key("transit", Required, "\"240.0.0.0/20\"", "Its transit block, as it has it itself."),
+            key(
+                "client_networks",
+                Default("[]"),
+                "[\"10.0.0.0/24\"]",
+                "Its client networks, in its own order. Needed only for rules that name clients of \
+                 that site.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[[service]]",
+        about: "A service of this site, or one of another site that is exposed here.",
+        keys: &[
+            key("name", Required, "\"rabbitmq\"", "Its name, unique at its site."),
+            key("site", Required, "\"cloud\"", "The site whose hosts serve it."),
+            key(
+                "number",
+                Required,
+                "1",
+                "Fixes its transit address. From 1, unique at its site, and the same wherever the \
+                 service is written.",
+            ),
+            key(
+                "ports",
+                Required,
+                "[\"tcp/5672\", \"icmp-echo\"]",
+                "What of it is open: `tcp/PORT`, `tcp/LOW-HIGH`, `tcp/*`, `tcp/PORT->BACKEND` where \
+                 the back end listens on another port, the same with `udp`, `icmp-echo`, \
+                 `ip/NUMBER`.",
+            ),
+            key(
+                "backend",
+                Absent("none"),
+                "\"10.0.0.10\"",
+                "The host that serves it. Required if the service is at this site, refused otherwise.",
+            ),
+            key(
+                "presence",
+                Absent("none"),
+                "\"10.0.0.200\"",
+                "Its address here, out of the presence pool. Required if the service is at another \
+                 site, refused otherwise.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[[allow]]",
+        about: "A permission. What no rule allows is refused, at the client's gateway and at the \
+                service's. Where two rules cover a client, the one with the more specific prefix is \
+                named.",
+        keys: &[
+            key("id", Required, "\"edge-a-rabbitmq\"", "What `gatewayctl trace` names. Unique."),
+            key("from", Required, "\"edge-a\"", "The clients' site."),
+            key(
+                "clients",
+                Absent("every client of the site"),
+                "[\"10.0.0.5/32\"]",
+                "Which of its clients, by their own addresses.",
+            ),
+            key("to", Required, "\"rabbitmq.cloud\"", "The service, as `SERVICE.SITE`."),
+        ],
+    },
+    Table {
+        heading: "[flows]",
+        about: "The flow table. A change of its size takes effect after `gatewayctl detach`.",
+        keys: &[
+            key(
+                "capacity",
+                Default("65536"),
+                "262144",
+                "Most flows at a time: a power of two, 1024 to 4194304.",
+            ),
+            key("timeouts", Absent("see below"), "{ open = \"2h\" }", "How long idle flows live."),
+        ],
+    },
+    Table {
+        heading: "[flows.timeouts]",
+        about: "How long a flow that carries nothing lives, 1s to 720h.",
+        keys: TIMEOUTS,
+    },
+];
+
+const TIMEOUTS: &[Key] = &[
+    key("opening", Default("\"30s\""), "\"30s\"", "TCP: the client's SYN is unanswered."),
+    key("open", Default("\"7440s\""), "\"2h\"", "TCP: both ends are open."),
+    key("half_closed", Default("\"300s\""), "\"5m\"", "TCP: one end has finished sending."),
+    key("closed", Default("\"10s\""), "\"10s\"", "TCP: both ends have finished, or one reset."),
+    key("datagram", Default("\"60s\""), "\"1m\"", "UDP and ICMP echo: unanswered."),
+    key("datagram_replied", Default("\"180s\""), "\"3m\"", "UDP and ICMP echo: answered."),
+    key("other", Default("\"600s\""), "\"10m\"", "Every other protocol."),
+];
+
+const EXAMPLE: &str = r#"[gateway]
+name = "edge-a-gw"
+
+[site]
+name = "edge-a"
+transit = "240.0.16.0/20"
+presence_pool = "10.0.0.192/26"
+client_presence = "10.0.0.250"
+
+[[lan]]
+interface = "lan0"
+networks = ["10.0.0.0/24"]
+
+[link]
+private_key_file = "/etc/presence/link.key"
+
+[[peer]]
+site = "cloud"
+public_key = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="
+endpoint = "192.0.2.1:51820"
+reaches = ["edge-b"]
+
+[[remote_site]]
+name = "cloud"
+transit = "240.0.0.0/20"
+
+[[remote_site]]
+name = "edge-b"
+transit = "240.0.32.0/20"
+
+[[service]]
+name = "rabbitmq"
+site = "cloud"
+number = 1
+ports = ["tcp/5672", "icmp-echo"]
+presence = "10.0.0.200"
+
+[[service]]
+name = "agent"
+site = "edge-a"
+number = 1
+ports = ["tcp/80->8080"]
+backend = "10.0.0.10"
+
+[[allow]]
+id = "edge-a-rabbitmq"
+from = "edge-a"
+clients = ["10.0.0.5/32"]
+to = "rabbitmq.cloud"
+
+[[allow]]
+id = "cloud-agent"
+from = "cloud"
+to = "agent.edge-a"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use gateway_control::site_file::parse;
+
+    use super::*;
+
+    #[test]
+    fn the_example_is_read() {
+        if let Err(error) = parse(EXAMPLE) {
+            panic!("{error}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_the_parsers() {
+        let effective: toml::Table = parse(EXAMPLE).unwrap().to_string().parse().unwrap();
+        for table in TABLES {
+            for key in table.keys {
+                let Default(default) = key.default else { continue };
+                let default = format!("it = {default}").parse::<toml::Table>().unwrap();
+                let tables = tables_at(&effective, table.heading);
+                assert!(!tables.is_empty(), "{}", table.heading);
+                let found = tables.iter().any(|found| found.get(key.name) == default.get("it"));
+                assert!(found, "{} {}: {tables:?}", table.heading, key.name);
+            }
+        }
+    }
+
+    /// The parser answers an unknown key with the list of those it knows.
+    #[test]
+    fn the_keys_are_those_that_the_parser_knows() {
+        for table in TABLES {
+            let probe = match table.heading {
+                "Top level" => format!("no_such_key = 1\n{EXAMPLE}"),
+                heading => format!("{EXAMPLE}\n{heading}\nno_such_key = 1\n"),
+            };
+            let once = probe.replacen(&format!("{}\n", table.heading), "\u{0}", 1);
+            let probe = if table.heading.starts_with("[[") || !once.contains(table.heading) {
+                probe
+            } else {
+                // A table that the example has already: the unknown key goes into it.
+                let first = format!("{}\nno_such_key = 1\n", table.heading);
+                EXAMPLE.replacen(&format!("{}\n", table.heading), &first, 1)
+            };
+            let answer = parse(&probe).unwrap_err().to_string();
+            assert!(answer.contains("unknown field `no_such_key`"), "{answer}\n{probe}");
+            let line = answer.lines().next().unwrap();
+            let known: BTreeSet<&str> = line.split('`').skip(3).step_by(2).collect();
+            let mut told: BTreeSet<&str> = table.keys.iter().map(|key| key.name).collect();
+            if table.heading == "Top level" {
+                told.extend(
+                    TABLES
+                        .iter()
+                        .map(|table| table.heading.trim_matches(['[', ']']))
+                        .filter(|name| !name.contains(['.', ' '])),
+                );
+            }
+            assert_eq!(told, known, "{}", table.heading);
+        }
+    }
+
+    fn tables_at<'a>(root: &'a toml::Table, heading: &str) -> Vec<&'a toml::Table> {
+        let name = heading.trim_matches(['[', ']']);
+        if name.contains(' ') {
+            return vec![root];
+        }
+        let mut tables = vec![root];
+        for part in name.split('.') {
+            tables = tables
+                .into_iter()
+                .flat_map(|table| match table.get(part) {
+                    Some(toml::Value::Table(inner)) => vec![inner],
+                    Some(toml::Value::Array(inner)) => {
+                        inner.iter().filter_map(toml::Value::as_table).collect()
+                    }
+                    _ => Vec::new(),
+                })
+                .collect();
+        }
+        tables
+    }
+}
