@@ -1,5 +1,5 @@
 //! What a site is and what it may use. A reader of some notation (here [`crate::site_file`], later
-//! the controller's sessions) makes a [`SiteDraft`] of it; [`SiteModel::check`] makes that a model,
+//! the controller) makes a [`SiteDraft`] of it; [`SiteModel::check`] makes that a model,
 //! or says everything that is wrong with it. Only a model is compiled.
 
 mod check;
