@@ -54,7 +54,7 @@ impl Delta {
     #[inline(always)]
     pub const fn apply(self, checksum: [u8; 2]) -> [u8; 2] {
         let old = u16::from_ne_bytes(checksum);
-        (!fold(add(self.0, !old as u16 as u32))).to_ne_bytes()
+        (!fold(add(self.0, !old as u32))).to_ne_bytes()
     }
 }
 
@@ -88,7 +88,8 @@ mod tests {
 
     /// 0x0000 and 0xffff are both zero in one's complement.
     fn same(a: [u8; 2], b: [u8; 2]) -> bool {
-        a == b || (u16::from_ne_bytes(a) % 0xffff == 0 && u16::from_ne_bytes(b) % 0xffff == 0)
+        let zero = |sum| u16::from_ne_bytes(sum).is_multiple_of(0xffff);
+        a == b || (zero(a) && zero(b))
     }
 
     proptest! {

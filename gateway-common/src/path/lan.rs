@@ -83,7 +83,7 @@ impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
                 judgement.rule
             }
         };
-        Ok(self.into_link(rewrite, interface, rule))
+        Ok(self.hand_to_link(rewrite, interface, rule))
     }
 
     /// A back end's packet to a client presence: the reverse of a known flow, or nothing.
@@ -102,13 +102,13 @@ impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
             return Err(Reason::NoFlow);
         }
         let rule = go_on(tables, settings, &key, &known, packet, direction, arrival)?;
-        Ok(self.into_link(rewrite, interface, rule))
+        Ok(self.hand_to_link(rewrite, interface, rule))
     }
 }
 
 impl<F: Frame, T: Tables, E: Executor> Lan<'_, F, T, E> {
     #[inline(always)]
-    fn into_link(&self, rewrite: Rewrite, interface: u32, rule: u32) -> E::Action {
+    fn hand_to_link(&self, rewrite: Rewrite, interface: u32, rule: u32) -> E::Action {
         self.tables.count(Counter::Outcome(Outcome::ToLink));
         let egress = Egress { interface, way: Way::Link };
         self.executor.forward(&Forward { rewrite, egress, rule })

@@ -112,6 +112,9 @@ fn clamp_segment_size<F: Frame>(frame: &F, packet: &Packet, largest: u32, rewrit
         }
         at += step(kind, length);
     }
+    if at + 4 > packet.header_length {
+        return;
+    }
     let Some([kind, 4, high, low]) = frame.load::<[u8; 4]>(tcp + at) else { return };
     let announced = Port::new(u16::from_be_bytes([high, low]));
     if kind != TcpOption::MAXIMUM_SEGMENT_SIZE || u32::from(announced.number()) <= largest {
@@ -119,7 +122,7 @@ fn clamp_segment_size<F: Frame>(frame: &F, packet: &Packet, largest: u32, rewrit
     }
     let size = Port::new(largest as u16);
     rewrite.segment_size = SegmentSizeEdit { offset: tcp + at + 2, size };
-    rewrite.own = if at % 2 == 0 {
+    rewrite.own = if at.is_multiple_of(2) {
         rewrite.own.port_changed(announced, size)
     } else {
         rewrite.own.odd_port_changed(announced, size)

@@ -239,3 +239,22 @@ proptest! {
         }
     }
 }
+
+/// A SYN with seven options before four octets of data that look like a segment size option.
+#[test]
+fn what_looks_like_an_option_behind_the_header_is_not_touched() {
+    let edge = edge();
+    let mut syn = Vec::new();
+    etherparse::PacketBuilder::ethernet2(HOST_MAC, GATEWAY_MAC)
+        .ipv4(CLIENT, PRESENCE, 64)
+        .tcp(40_000, 5672, 1, 1)
+        .syn()
+        .options(&[etherparse::TcpOptionElement::Noop; 8])
+        .expect("eight octets fit")
+        .write(&mut syn, &[2, 4, 5, 180, 2, 4, 5, 180])
+        .expect("writing to memory");
+    let before = syn.clone();
+    let verdict = host::lan(&syn, &edge, from_lan());
+    host::execute(&mut syn, &verdict);
+    assert_eq!(syn[54..], before[54..]);
+}
