@@ -240,7 +240,7 @@ proptest! {
     }
 }
 
-/// A SYN with seven options before four octets of data that look like a segment size option.
+/// A SYN with eight one-octet options before four octets of data that look like a segment size option.
 #[test]
 fn what_looks_like_an_option_behind_the_header_is_not_touched() {
     let edge = edge();
@@ -249,7 +249,7 @@ fn what_looks_like_an_option_behind_the_header_is_not_touched() {
         .ipv4(CLIENT, PRESENCE, 64)
         .tcp(40_000, 5672, 1, 1)
         .syn()
-        .options(&[etherparse::TcpOptionElement::Noop; 8])
+        .options_raw(&[1; 8])
         .expect("eight octets fit")
         .write(&mut syn, &[2, 4, 5, 180, 2, 4, 5, 180])
         .expect("writing to memory");
