@@ -26,7 +26,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the daemon of a site file until it is told to end.
 pub fn run(config: &Path) -> Result<()> {
-    let file = SiteFile::load(config)?;
+    let config = std::path::absolute(config).unwrap_or_else(|_| config.into());
+    let file = SiteFile::load(&config)?;
     host::check()?;
     let instance = Instance::new(file.model.gateway().instance.clone());
     let _lock = instance.lock()?;
@@ -115,7 +116,7 @@ impl Loop {
             Ok(()) => service_manager::ready(&self.gateway.summary()),
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::error!(error, "reload failed; what was in force stays");
+                tracing::error!(%error, "reload failed; what was in force stays");
                 let status =
                     format!("{}; the last reload failed, see the log", self.gateway.summary());
                 service_manager::ready(&status);
@@ -130,7 +131,7 @@ impl Loop {
             Ok(()) => {}
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::warn!(error, "could not follow a change of the interfaces; trying again");
+                tracing::warn!(%error, "could not follow a change of the interfaces; trying again");
                 service_manager::status(&error);
             }
         }
@@ -139,7 +140,7 @@ impl Loop {
     async fn sweep(&mut self) {
         if let Err(error) = self.gateway.sweep() {
             let error = format!("{:#}", anyhow::Error::from(error));
-            tracing::warn!(error, "could not sweep the flow table");
+            tracing::warn!(%error, "could not sweep the flow table");
         }
         if self.gateway.is_unsettled() {
             self.follow().await;

@@ -11,7 +11,7 @@ use gateway_dataplane::{
 };
 
 use crate::config::{ConfigError, SiteFile};
-use crate::instance::{Instance, InstanceError};
+use crate::instance::{ChosenMode, Instance, InstanceError};
 use crate::interfaces::{self, ObserveError};
 use crate::link::{self, Device, LinkError, LinkHost, LinkSettings};
 use crate::netlink::{Netlink, NetlinkError};
@@ -303,9 +303,21 @@ impl Surroundings {
             .collect();
         let link = file.model.link().interface.to_string();
         wanted.push(WantedAttachment { interface: link, place: Place::Link });
-        for Attachment { interface, program, hook, mode, why } in self.data_plane.attach(&wanted)? {
-            tracing::debug!(interface, %program, hook = hook.label(), mode = mode.label(), why, "attached");
+        let attached = self.data_plane.attach(&wanted)?;
+        for Attachment { interface, program, hook, mode, why } in &attached {
+            let (hook, mode) = (hook.label(), mode.label());
+            tracing::debug!(interface, %program, hook, mode, why, "attached");
         }
+        let mut modes: Vec<ChosenMode> = attached
+            .into_iter()
+            .map(|Attachment { interface, mode, why, .. }| ChosenMode {
+                interface,
+                mode: mode.label().to_owned(),
+                why,
+            })
+            .collect();
+        modes.dedup();
+        self.instance.record_modes(&modes)?;
         Ok(())
     }
 

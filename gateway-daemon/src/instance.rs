@@ -13,6 +13,7 @@ use gateway_control::site_file;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use serde::{Deserialize, Serialize};
 
 /// Where the run directories of all instances are.
 pub const RUN_DIRECTORY: &str = "/run/presence";
@@ -28,6 +29,17 @@ pub struct Instance {
 #[derive(Debug)]
 pub struct InstanceLock {
     _file: File,
+}
+
+/// Which hooks were chosen for an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenMode {
+    /// The interface.
+    pub interface: String,
+    /// `xdp` or `tc`.
+    pub mode: String,
+    /// Why, for an operator.
+    pub why: String,
 }
 
 /// Why an instance cannot be used.
@@ -119,16 +131,25 @@ impl Instance {
 
     /// Notes what is in force, for those who look while no daemon runs.
     pub fn record(&self, model: &SiteModel) -> Result<(), InstanceError> {
-        let path = self.record_file();
-        let new = path.with_extension("new");
-        fs::write(&new, model.to_string())
-            .and_then(|()| fs::rename(&new, &path))
-            .map_err(self.failed("write", &path))
+        self.write(&self.model_file(), &model.to_string())
     }
 
     /// What a daemon last put in force; `None` where there is no record of it.
     pub fn recorded(&self) -> Option<SiteModel> {
-        site_file::parse(&fs::read_to_string(self.record_file()).ok()?).ok()
+        site_file::parse(&fs::read_to_string(self.model_file()).ok()?).ok()
+    }
+
+    /// Notes which modes were chosen for the interfaces, which the pins do not tell.
+    pub fn record_modes(&self, modes: &[ChosenMode]) -> Result<(), InstanceError> {
+        let path = self.modes_file();
+        let text = serde_json::to_string_pretty(modes).map_err(io::Error::from);
+        self.write(&path, &text.map_err(self.failed("write", &path))?)
+    }
+
+    /// The modes that a daemon last chose; none where there is no record of it.
+    pub fn recorded_modes(&self) -> Vec<ChosenMode> {
+        let text = fs::read_to_string(self.modes_file()).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
     }
 
     /// Removes the run directory with everything in it.
@@ -150,8 +171,20 @@ impl Instance {
         self.directory.join("lock")
     }
 
-    fn record_file(&self) -> PathBuf {
+    fn model_file(&self) -> PathBuf {
         self.directory.join("site.toml")
+    }
+
+    fn modes_file(&self) -> PathBuf {
+        self.directory.join("modes.json")
+    }
+
+    /// Replaces a file in one step.
+    fn write(&self, path: &Path, text: &str) -> Result<(), InstanceError> {
+        let new = path.with_extension("new");
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, path))
+            .map_err(self.failed("write", path))
     }
 
     fn recorded_pid(&self) -> Option<String> {

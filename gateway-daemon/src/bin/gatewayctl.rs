@@ -1,2 +1,13 @@
 //! The gateway tool.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use gateway_daemon::{ctl, exit};
+
+fn main() -> ExitCode {
+    match ctl::run(ctl::Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report("gatewayctl", &error),
+    }
+}

@@ -4,17 +4,17 @@ use gateway_common::Reason;
 use gateway_common::map::Counter;
 use serde::Serialize;
 
-use super::entry::{counters, label};
+use super::entry::label;
 use super::print::{Answer, table};
 
 /// What became of packets.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Counts(Vec<Count>);
+pub(crate) struct Counts(Vec<Count>);
 
 /// One counter.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Count {
+pub(crate) struct Count {
     /// Its label.
     pub label: &'static str,
     /// Whether it counts packets that were refused.
@@ -24,17 +24,13 @@ pub struct Count {
 }
 
 impl Counts {
-    /// The counters in the order of their numbers: all of them, or those that are not zero.
-    pub fn of<E>(read: impl Fn(Counter) -> Result<u64, E>, all: bool) -> Result<Self, E> {
-        let mut counts = Vec::new();
-        for counter in counters() {
-            let packets = read(counter)?;
+    /// These counts: all of them, or those that are not zero.
+    pub(crate) fn of(counts: Vec<(Counter, u64)>, all: bool) -> Self {
+        let counts = counts.into_iter().map(|(counter, packets)| {
             let refused = matches!(counter, Counter::Refused(_));
-            if all || packets > 0 {
-                counts.push(Count { label: label(counter), refused, packets });
-            }
-        }
-        Ok(Self(counts))
+            Count { label: label(counter), refused, packets }
+        });
+        Self(counts.filter(|count| all || count.packets > 0).collect())
     }
 }
 
@@ -51,11 +47,11 @@ impl Answer for Counts {
 /// Reasons with what they mean.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Explanations(Vec<Explanation>);
+pub(crate) struct Explanations(Vec<Explanation>);
 
 /// One reason.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// Its label.
     pub reason: &'static str,
     /// Its number.
@@ -67,11 +63,11 @@ pub struct Explanation {
 /// There is no such reason.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is no reason; `gatewayctl explain` lists all of them")]
-pub struct UnknownReason(String);
+pub(crate) struct UnknownReason(String);
 
 impl Explanations {
     /// All reasons, or the one with this label or number.
-    pub fn of(reason: Option<&str>) -> Result<Self, UnknownReason> {
+    pub(crate) fn of(reason: Option<&str>) -> Result<Self, UnknownReason> {
         let Some(text) = reason else {
             return Ok(Self(Reason::ALL.iter().copied().map(Explanation::from).collect()));
         };
@@ -97,20 +93,22 @@ impl Answer for Explanations {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::counters;
     use super::*;
 
     #[test]
     fn only_what_happened_is_shown_unless_all_is_asked_for() {
-        let read = |counter: Counter| -> Result<u64, ()> {
-            Ok(if counter == Counter::Refused(Reason::NoPolicy) { 3 } else { 0 })
+        let counts = || {
+            let happened = Counter::Refused(Reason::NoPolicy);
+            counters().map(|counter| (counter, if counter == happened { 3 } else { 0 })).collect()
         };
-        let some = Counts::of(read, false).unwrap();
+        let some = Counts::of(counts(), false);
         assert_eq!(some.text(), "PACKETS  WHAT\n3        no-policy  refused\n");
         assert_eq!(
             serde_json::to_string(&some).unwrap(),
             r#"[{"label":"no-policy","refused":true,"packets":3}]"#
         );
-        assert_eq!(Counts::of(read, true).unwrap().0.len(), counters().count());
+        assert_eq!(Counts::of(counts(), true).0.len(), counters().count());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use gateway_common::{LocalAddress, Port, Prefix, Protocol, Reason, TransitAddres
 use serde_json::{Value, json};
 
 /// A key as text.
-pub trait KeyText: Sized {
+pub(crate) trait KeyText: Sized {
     /// How it is written, in words and examples, for the reference and for errors.
     const FORM: &'static str;
 
@@ -24,28 +24,26 @@ pub trait KeyText: Sized {
 }
 
 /// A value as named fields.
-pub trait ValueFields {
+pub(crate) trait ValueFields {
     /// The fields.
     fn fields(&self) -> Value;
-    /// Whether an array that was never written holds this.
-    fn is_zero(&self) -> bool;
 }
 
 /// An index of [`gateway_common::map::Counters`] as text.
-pub fn counter_label(index: u32) -> String {
+pub(crate) fn counter_label(index: u32) -> String {
     counters()
         .find(|counter| counter.index() == index)
         .map_or_else(|| index.to_string(), |counter| label(counter).to_owned())
 }
 
 /// Every counter there is a name for.
-pub fn counters() -> impl Iterator<Item = Counter> {
+pub(crate) fn counters() -> impl Iterator<Item = Counter> {
     let outcomes = Outcome::ALL.iter().copied().map(Counter::Outcome);
     outcomes.chain(Reason::ALL.iter().copied().map(Counter::Refused))
 }
 
 /// The label of a counter.
-pub fn label(counter: Counter) -> &'static str {
+pub(crate) fn label(counter: Counter) -> &'static str {
     match counter {
         Counter::Outcome(outcome) => outcome.label(),
         Counter::Refused(reason) => reason.label(),
@@ -53,7 +51,7 @@ pub fn label(counter: Counter) -> &'static str {
 }
 
 /// Ports of a service as a site file writes them, without a back end's port.
-pub fn port_text(protocol: Protocol, range: Option<(u16, u16)>) -> String {
+pub(crate) fn port_text(protocol: Protocol, range: Option<(u16, u16)>) -> String {
     match (protocol, range) {
         (Protocol::ICMP, Some(_)) => "icmp-echo".into(),
         (Protocol::TCP | Protocol::UDP, None) => format!("{protocol}/*"),
@@ -234,19 +232,11 @@ impl ValueFields for u32 {
     fn fields(&self) -> Value {
         json!({ "generation": self })
     }
-
-    fn is_zero(&self) -> bool {
-        *self == 0
-    }
 }
 
 impl ValueFields for u64 {
     fn fields(&self) -> Value {
         json!({ "packets": self })
-    }
-
-    fn is_zero(&self) -> bool {
-        *self == 0
     }
 }
 
@@ -254,19 +244,11 @@ impl ValueFields for Allow {
     fn fields(&self) -> Value {
         json!({ "rule": self.rule })
     }
-
-    fn is_zero(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl ValueFields for Name {
     fn fields(&self) -> Value {
         json!({ "name": self.as_str() })
-    }
-
-    fn is_zero(&self) -> bool {
-        self.as_str().is_empty()
     }
 }
 
@@ -274,10 +256,6 @@ impl ValueFields for PortMapping {
     fn fields(&self) -> Value {
         let backend = (self.backend != Port::NONE).then(|| self.backend.number());
         json!({ "backend_port": backend })
-    }
-
-    fn is_zero(&self) -> bool {
-        *self == Self::SAME
     }
 }
 
@@ -291,19 +269,11 @@ impl ValueFields for Presence {
             PresenceKind::Client => json!({ "kind": "client" }),
         }
     }
-
-    fn is_zero(&self) -> bool {
-        self.kind() == PresenceKind::Nothing
-    }
 }
 
 impl ValueFields for Route {
     fn fields(&self) -> Value {
         json!({ "site": self.site.0, "link": self.link })
-    }
-
-    fn is_zero(&self) -> bool {
-        !self.is_set()
     }
 }
 
@@ -319,10 +289,6 @@ impl ValueFields for Service {
             }
             ServiceKind::Unknown => json!({ "kind": "unknown" }),
         }
-    }
-
-    fn is_zero(&self) -> bool {
-        self.kind() == ServiceKind::Unknown
     }
 }
 
@@ -340,19 +306,11 @@ impl ValueFields for Flow {
             "bytes": self.bytes,
         })
     }
-
-    fn is_zero(&self) -> bool {
-        self.generation == 0
-    }
 }
 
 impl ValueFields for FlowKey {
     fn fields(&self) -> Value {
         json!({ "flow": self.write() })
-    }
-
-    fn is_zero(&self) -> bool {
-        *self == Self::default()
     }
 }
 
@@ -386,10 +344,6 @@ impl ValueFields for Settings {
             "networks": networks,
             "timeout_ticks": timeouts,
         })
-    }
-
-    fn is_zero(&self) -> bool {
-        self.generation == 0
     }
 }
 

@@ -14,11 +14,11 @@ use super::print::{Answer, octets, or_dash, seconds, table};
 /// Flows, those that carried most first.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Flows(Vec<Row>);
+pub(crate) struct Flows(Vec<Row>);
 
 /// One flow.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// The protocol.
     pub protocol: String,
     /// The client's transit address.
@@ -57,7 +57,12 @@ pub struct Row {
 
 impl Flows {
     /// These flows at the moment `now`, their ends named by `tables` of this generation.
-    pub fn of(tables: &Tables, generation: u32, flows: &[(FlowKey, Flow)], now: Ticks) -> Self {
+    pub(crate) fn of(
+        tables: &Tables,
+        generation: u32,
+        flows: &[(FlowKey, Flow)],
+        now: Ticks,
+    ) -> Self {
         let mut rows: Vec<Row> =
             flows.iter().map(|(key, flow)| Row::of(tables, generation, key, flow, now)).collect();
         rows.sort_by_key(|row| {

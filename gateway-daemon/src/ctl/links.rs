@@ -10,11 +10,11 @@ use crate::link::{PeerHealth, PeerState};
 /// The peers of a gateway's link.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Links(Vec<Row>);
+pub(crate) struct Links(Vec<Row>);
 
 /// One peer.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its site, where the record of what is in force names it.
     pub site: Option<String>,
     /// Further sites that it relays.
@@ -37,19 +37,19 @@ pub struct Row {
 
 impl Links {
     /// These peers, named by what was last put in force, as far as that is known.
-    pub fn of(peers: &[PeerHealth], in_force: Option<&SiteModel>) -> Self {
+    pub(crate) fn of(peers: &[PeerHealth], in_force: Option<&SiteModel>) -> Self {
         let mut rows: Vec<Row> = peers.iter().map(|peer| Row::of(peer, in_force)).collect();
         rows.sort_by(|a, b| (&a.site, &a.public_key).cmp(&(&b.site, &b.public_key)));
         Self(rows)
     }
 
     /// How many peers there are, and how many of them are up.
-    pub fn summary(&self) -> (usize, usize) {
+    pub(crate) fn summary(&self) -> (usize, usize) {
         (self.0.len(), self.0.iter().filter(|row| row.state == PeerState::Up.label()).count())
     }
 
     /// The peers.
-    pub fn rows(&self) -> &[Row] {
+    pub(crate) fn rows(&self) -> &[Row] {
         &self.0
     }
 }

@@ -14,10 +14,13 @@ mod counters;
 pub(crate) mod entry;
 mod flows;
 mod links;
+pub(crate) mod maps;
 mod packet;
 mod presences;
 mod print;
+mod run;
 mod status;
 mod trace;
 
 pub use arguments::{Arguments, Command, Output};
+pub use run::run;

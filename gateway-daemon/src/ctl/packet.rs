@@ -20,7 +20,7 @@ pub struct Flags(pub TcpFlags);
 
 /// What a frame holds, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The protocol.
     pub protocol: String,
     /// From whom.
@@ -39,7 +39,7 @@ pub struct Summary {
 
 impl Summary {
     /// What a frame with an Ethernet header holds; `None` if that is no whole IPv4 packet.
-    pub fn of(frame: &[u8]) -> Option<Self> {
+    pub(crate) fn of(frame: &[u8]) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let NetSlice::Ipv4(ip) = packet.net? else { return None };
         let header = ip.header();

@@ -13,11 +13,11 @@ use super::print::{Answer, or_dash, table};
 /// The presences, by address.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Presences(Vec<Row>);
+pub(crate) struct Presences(Vec<Row>);
 
 /// One presence.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its address.
     pub address: Ipv4Addr,
     /// `service` or `client`.
@@ -36,7 +36,7 @@ pub struct Row {
 
 impl Presences {
     /// Those in `tables`; `interface` names interfaces.
-    pub fn of(tables: &Tables, interface: impl Fn(u32) -> String) -> Self {
+    pub(crate) fn of(tables: &Tables, interface: impl Fn(u32) -> String) -> Self {
         let rows = tables.presences.iter().filter_map(|(offset, presence)| {
             let address = tables.settings.pool.at(*offset).into();
             match presence.kind() {
@@ -87,7 +87,7 @@ impl Answer for Presences {
 }
 
 /// The name of the service with this transit address.
-pub fn service_name(tables: &Tables, service: TransitAddress) -> String {
+pub(crate) fn service_name(tables: &Tables, service: TransitAddress) -> String {
     let key = NameKey::new(NameKind::Service, service.0.number());
     match tables.names.get(&key) {
         Some(name) => name.as_str().to_owned(),
@@ -96,19 +96,19 @@ pub fn service_name(tables: &Tables, service: TransitAddress) -> String {
 }
 
 /// Who owns a transit address.
-pub fn route_to(tables: &Tables, address: TransitAddress) -> Option<Route> {
+pub(crate) fn route_to(tables: &Tables, address: TransitAddress) -> Option<Route> {
     let pool = &tables.settings.transit;
     let route = tables.routes.get(&Route::granule(pool, address)).copied();
     route.filter(|route| pool.contains(address.0) && route.is_set())
 }
 
 /// The name of the site that a route leads to.
-pub fn site_name(tables: &Tables, route: Route) -> String {
+pub(crate) fn site_name(tables: &Tables, route: Route) -> String {
     tables.name(NameKey::new(NameKind::Site, route.site.0))
 }
 
 /// The ports of a service as a site file writes them: ranges, which tables hold in parts, joined.
-pub fn ports_of(tables: &Tables, service: TransitAddress) -> Vec<String> {
+pub(crate) fn ports_of(tables: &Tables, service: TransitAddress) -> Vec<String> {
     let mut sets: Vec<_> = tables
         .ports
         .iter()

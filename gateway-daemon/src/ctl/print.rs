@@ -8,13 +8,13 @@ use serde::Serialize;
 use super::arguments::Output;
 
 /// An answer of `gatewayctl`.
-pub trait Answer: Serialize {
+pub(crate) trait Answer: Serialize {
     /// The answer for people, with a line break at its end.
     fn text(&self) -> String;
 }
 
 /// Prints an answer on standard output.
-pub fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
+pub(crate) fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
     let text = match output {
         Output::Table => answer.text(),
         Output::Json => serde_json::to_string_pretty(answer)? + "\n",
@@ -28,7 +28,7 @@ pub fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
 }
 
 /// Rows under a heading; without rows, what `none` says.
-pub fn table<const N: usize>(
+pub(crate) fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
     none: &str,
@@ -45,7 +45,7 @@ pub fn table<const N: usize>(
 }
 
 /// Names and values, a line each.
-pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+pub(crate) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for (name, value) in pairs {
@@ -55,12 +55,12 @@ pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
 }
 
 /// What there is, or `-`.
-pub fn or_dash(value: Option<impl ToString>) -> String {
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }
 
 /// Octets in the largest unit that gives at least one.
-pub fn octets(count: u64) -> String {
+pub(crate) fn octets(count: u64) -> String {
     const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     for (unit, bits) in UNITS {
         if count >> bits > 0 {
@@ -72,7 +72,7 @@ pub fn octets(count: u64) -> String {
 }
 
 /// Seconds as an operator writes durations.
-pub fn seconds(count: u64) -> String {
+pub(crate) fn seconds(count: u64) -> String {
     match count {
         0..120 => format!("{count}s"),
         120..7200 => format!("{}m", count / 60),

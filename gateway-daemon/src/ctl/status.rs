@@ -8,7 +8,7 @@ use crate::link::PeerState;
 
 /// A gateway as a whole.
 #[derive(Debug, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The instance.
     pub instance: String,
     /// The gateway's name, where the record of what is in force tells it.
@@ -31,7 +31,7 @@ pub struct Status {
 
 /// The daemon of an instance.
 #[derive(Debug, Serialize)]
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// Whether it runs.
     pub running: bool,
     /// Its process id.
@@ -40,7 +40,7 @@ pub struct Daemon {
 
 /// A program on an interface.
 #[derive(Debug, Serialize)]
-pub struct Attached {
+pub(crate) struct Attached {
     /// The interface.
     pub interface: String,
     /// The program.
@@ -57,7 +57,7 @@ pub struct Attached {
 
 /// The link device.
 #[derive(Debug, Serialize)]
-pub struct Link {
+pub(crate) struct Link {
     /// Its name.
     pub interface: Option<String>,
     /// Whether it exists and is up.
@@ -72,7 +72,7 @@ pub struct Link {
 
 /// How many things there are.
 #[derive(Debug, Default, Serialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Addresses that stand for something.
     pub presences: usize,
     /// Services of this site and others.
@@ -87,7 +87,7 @@ pub struct Counts {
 
 /// Something that is wrong.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// What.
     pub problem: String,
     /// What to do.
@@ -102,7 +102,7 @@ impl Problem {
 
 impl Status {
     /// Finds what is wrong, and notes it.
-    pub fn judged(mut self, links: Option<&Links>) -> Self {
+    pub(crate) fn judged(mut self, links: Option<&Links>) -> Self {
         let mut problems = Vec::new();
         if self.generation == 0 {
             problems.push(Problem::new(

@@ -18,7 +18,7 @@ use super::print::{Answer, pairs};
 
 /// Why a packet cannot be traced as it was described.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TraceError {
+pub(crate) enum TraceError {
     /// No such service.
     #[error("there is no service {0} here; `gatewayctl map dump names` lists services")]
     NoService(String),
@@ -67,7 +67,7 @@ pub enum TraceError {
 
 /// What the programs would do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Traced {
+pub(crate) struct Traced {
     /// The program that was asked.
     pub program: &'static str,
     /// The packet.
@@ -88,7 +88,7 @@ pub struct Traced {
 
 /// Why a packet is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Why {
+pub(crate) struct Why {
     /// The reason's label.
     pub label: &'static str,
     /// Its number.
@@ -99,7 +99,7 @@ pub struct Why {
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Its number in the tables.
     pub number: u32,
     /// Its id.
@@ -108,7 +108,7 @@ pub struct Rule {
 
 /// An interface that a packet goes out of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Egress {
+pub(crate) struct Egress {
     /// Its index.
     pub index: u32,
     /// Its name.
@@ -116,7 +116,7 @@ pub struct Egress {
 }
 
 /// The packet that `arguments` describe and where it comes in.
-pub fn resolve(
+pub(crate) fn resolve(
     arguments: &TraceArguments,
     tables: &Tables,
     in_force: Option<&SiteModel>,
@@ -142,7 +142,7 @@ pub fn resolve(
 
 impl Traced {
     /// What the answer of `program` means; `interface` names interfaces.
-    pub fn of(
+    pub(crate) fn of(
         program: Program,
         trace: &Trace,
         tables: &Tables,

@@ -18,9 +18,9 @@ pub(super) fn page() -> String {
         page.push_str("| key | default | meaning | example |\n|---|---|---|---|\n");
         for key in table.keys {
             let default = match key.default {
-                Given::Required => "required".to_owned(),
-                Given::Default(value) => format!("`{value}`"),
-                Given::Absent(meaning) => meaning.to_owned(),
+                Required => "required".to_owned(),
+                Default(value) => format!("`{value}`"),
+                Absent(meaning) => meaning.to_owned(),
             };
             let (meaning, example) = (cell(key.meaning), cell(key.example));
             page.push_str(&format!("| `{}` | {default} | {meaning} | `{example}` |\n", key.name));

@@ -2,12 +2,13 @@
 
 use gateway_common::for_each_map;
 use gateway_common::map::{
-    ABI, Allows, Counters, Current, Flows, Kind, Map, Names, Nats, Ports, Presences, Routes,
-    Services, SettingsSlots,
+    ABI, Allows, Counters, Current, Flows, Map, Names, Nats, Ports, Presences, Routes, Services,
+    SettingsSlots,
 };
 
 use super::{GENERATED, cell};
 use crate::ctl::entry::KeyText;
+use crate::ctl::maps::kind;
 
 pub(super) fn page() -> String {
     let mut page = format!(
@@ -43,14 +44,4 @@ fn row<M: Map<Key: KeyText>>() -> String {
         M::CAPACITY,
         cell(M::Key::FORM),
     )
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Array => "array",
-        Kind::Hash => "hash, preallocated",
-        Kind::SparseHash => "hash",
-        Kind::LpmTrie => "longest prefix",
-        Kind::PerCpuArray => "array per CPU",
-    }
 }

@@ -1,0 +1,285 @@
+//! What each command reads and calls. Everything is read through pins, netlink and the instance's run
+//! directory; only `detach` changes anything.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use gateway_common::map::PresenceKind;
+use gateway_control::model::{InstanceName, SiteModel};
+use gateway_dataplane::{BPFFS, FoundAttachment, Inspector, Observed, Program, now};
+
+use super::arguments::{
+    Arguments, Command, FlowCommand, LinkCommand, MapCommand, Output, PresenceCommand,
+    TraceArguments,
+};
+use super::counters::{Counts, Explanations};
+use super::flows::Flows;
+use super::links::Links;
+use super::maps::{self, Entries, MapList};
+use super::presences::Presences;
+use super::print::print;
+use super::status::{self, Attached, Daemon, Status};
+use super::trace::{Traced, resolve};
+use crate::instance::Instance;
+use crate::link::{self, LinkHost};
+use crate::netlink::{InterfaceName, Netlink};
+use crate::{host, reference};
+
+/// Does what the command line asks for.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { instance, output, command } = arguments;
+    match command {
+        Command::Explain { reason } => {
+            return Ok(print(&Explanations::of(reason.as_deref())?, output)?);
+        }
+        Command::Reference { directory } => {
+            return reference::write(&directory)
+                .with_context(|| format!("cannot write into {}", directory.display()));
+        }
+        _ => {}
+    }
+    host::permitted()?;
+    let instance = Instance::new(the_instance(instance)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Detach { yes } => detach(&instance, yes).await,
+            command => Place::open(instance)?.answer(command, output).await,
+        }
+    })
+}
+
+/// The instance asked for, or the only one there is.
+fn the_instance(asked: Option<InstanceName>) -> Result<InstanceName> {
+    let directory = Path::new(BPFFS).join("presence");
+    let mut names: Vec<InstanceName> = fs::read_dir(&directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    names.sort();
+    let listed = names.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ");
+    match (asked, names.as_slice()) {
+        (Some(name), found) if found.contains(&name) => Ok(name),
+        (Some(name), []) => bail!(
+            "no gateway data path here: {} holds nothing, so neither instance {name}; start \
+             gatewayd",
+            directory.display()
+        ),
+        (Some(name), _) => {
+            bail!("no gateway data path of instance {name} here; the instances are {listed}")
+        }
+        (None, [name]) => Ok(name.clone()),
+        (None, []) => bail!(
+            "no gateway data path here: {} holds nothing; start gatewayd",
+            directory.display()
+        ),
+        (None, _) => bail!("several gateways share this host: name one with --instance ({listed})"),
+    }
+}
+
+/// An instance with its data path.
+struct Place {
+    instance: Instance,
+    in_force: Option<SiteModel>,
+    inspector: Inspector,
+    netlink: Netlink,
+}
+
+impl Place {
+    fn open(instance: Instance) -> Result<Self> {
+        Ok(Self {
+            inspector: Inspector::open(instance.name().as_str())?,
+            in_force: instance.recorded(),
+            netlink: Netlink::connect()?,
+            instance,
+        })
+    }
+
+    async fn answer(&self, command: Command, output: Output) -> Result<()> {
+        match command {
+            Command::Status => print(&self.status().await?, output)?,
+            Command::Link(LinkCommand::List) => print(&self.links().await?, output)?,
+            Command::Presence(PresenceCommand::List) => {
+                let tables = self.inspector.observe()?.tables;
+                let names = self.interface_names(tables.routes.values().map(|it| it.link)).await;
+                print(&Presences::of(&tables, |index| named(&names, index)), output)?;
+            }
+            Command::Flow(FlowCommand::List) => {
+                let Observed { tables, generation, .. } = self.inspector.observe()?;
+                let flows = self.inspector.flows()?;
+                print(&Flows::of(&tables, generation, &flows, now()), output)?;
+            }
+            Command::Map(MapCommand::List) => {
+                print(&MapList::of(self.inspector.maps()?), output)?;
+            }
+            Command::Map(MapCommand::Dump { name }) => {
+                print(&Entries::of(&name, &self.inspector.dump(&name)?)?, output)?;
+            }
+            Command::Map(MapCommand::Lookup { name, key }) => {
+                let found = self.inspector.lookup(&name, &maps::key(&name, &key)?)?;
+                let found = found.ok_or_else(|| anyhow!("map {name} has no entry for {key}"))?;
+                print(&Entries::of(&name, &[found])?, output)?;
+            }
+            Command::Trace(arguments) => print(&self.trace(&arguments).await?, output)?,
+            Command::Counters { all } => {
+                print(&Counts::of(self.inspector.counters()?, all), output)?;
+            }
+            Command::Explain { .. } | Command::Reference { .. } | Command::Detach { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Status> {
+        let Observed { tables, generation, .. } = self.inspector.observe()?;
+        let links = self.links().await.ok();
+        let (peers, peers_up) = links.as_ref().map_or((0, 0), Links::summary);
+        let name = self.link_name().await;
+        let device = match &name {
+            Some(name) => self.netlink.interface(name).await?,
+            None => None,
+        };
+        let model = self.in_force.as_ref();
+        let pid = self.instance.daemon();
+        let presences = tables.presences.values();
+        let rules: std::collections::BTreeSet<u32> =
+            tables.allows.values().map(|allow| allow.rule).collect();
+        let status = Status {
+            instance: self.instance.name().to_string(),
+            gateway: model.map(|model| model.gateway().name.to_string()),
+            site: model.map(|model| model.site().name.to_string()),
+            generation,
+            daemon: Daemon { running: pid.is_some(), pid },
+            attachments: self.attachments()?,
+            link: status::Link {
+                interface: name.map(|name| name.to_string()),
+                up: device.as_ref().is_some_and(|device| device.up),
+                mtu: device.as_ref().map(|device| device.mtu),
+                peers,
+                peers_up,
+            },
+            counts: status::Counts {
+                presences: presences.filter(|it| it.kind() != PresenceKind::Nothing).count(),
+                services: tables.services.len(),
+                rules: rules.len(),
+                flows: self.inspector.flows()?.len(),
+                flow_capacity: self.inspector.flow_capacity(),
+            },
+            problems: Vec::new(),
+        };
+        Ok(status.judged(links.as_ref()))
+    }
+
+    fn attachments(&self) -> Result<Vec<Attached>> {
+        let modes = self.instance.recorded_modes();
+        let found = self.inspector.attachments()?;
+        let has_guard = |name: &str| {
+            found.iter().any(|it| it.interface == name && it.program == Program::Guard)
+        };
+        let attached = found.iter().map(|it| {
+            let FoundAttachment { interface, program, hook, active, .. } = it;
+            let chosen = modes.iter().find(|mode| mode.interface == *interface);
+            let fallback = if has_guard(interface) { "xdp" } else { "tc" };
+            Attached {
+                interface: interface.clone(),
+                program: program.to_string(),
+                hook: hook.label().to_owned(),
+                mode: chosen.map_or_else(|| fallback.into(), |chosen| chosen.mode.clone()),
+                why: chosen.map_or_else(|| "not recorded".into(), |chosen| chosen.why.clone()),
+                active: *active,
+            }
+        });
+        Ok(attached.collect())
+    }
+
+    async fn links(&self) -> Result<Links> {
+        let name = self.link_name().await.context(
+            "no link device is known here: the run directory has no record of what is in force, and \
+             the tables name no device that exists; start gatewayd",
+        )?;
+        Ok(Links::of(&link::health(&name).await?, self.in_force.as_ref()))
+    }
+
+    async fn trace(&self, arguments: &TraceArguments) -> Result<Traced> {
+        let Observed { tables, generation, .. } = self.inspector.observe()?;
+        ensure!(
+            generation != 0,
+            "nothing is in force yet, so there is nothing to trace; start gatewayd"
+        );
+        let (point, packet) = resolve(arguments, &tables, self.in_force.as_ref())?;
+        let trace = self.inspector.trace(point, &packet)?;
+        let names = self.interface_names([trace.report.interface]).await;
+        Ok(Traced::of(point.program, &trace, &tables, |index| named(&names, index)))
+    }
+
+    /// The link device's name: as recorded, or of the device that routes name.
+    async fn link_name(&self) -> Option<InterfaceName> {
+        if let Some(model) = &self.in_force {
+            return model.link().interface.as_str().parse().ok();
+        }
+        let tables = self.inspector.observe().ok()?.tables;
+        let index = tables.routes.values().find(|route| !route.is_own())?.link;
+        let found = self.netlink.interface_by_index(index.into()).await.ok()??;
+        found.name.parse().ok()
+    }
+
+    /// The names of interfaces.
+    async fn interface_names(&self, indices: impl IntoIterator<Item = u32>) -> Names {
+        let indices: std::collections::BTreeSet<u32> = indices.into_iter().collect();
+        let mut names = Names::new();
+        for index in indices {
+            if let Ok(Some(found)) = self.netlink.interface_by_index(index.into()).await {
+                names.insert(index, found.name);
+            }
+        }
+        names
+    }
+}
+
+type Names = std::collections::BTreeMap<u32, String>;
+
+fn named(names: &Names, index: u32) -> String {
+    names.get(&index).cloned().unwrap_or_else(|| format!("#{index} (gone)"))
+}
+
+async fn detach(instance: &Instance, yes: bool) -> Result<()> {
+    if !yes && io::stdin().is_terminal() {
+        confirm(instance)?;
+    }
+    // Held to the end, so that no daemon makes again what is being removed.
+    let _lock = instance.lock().context("the data path stays")?;
+    let link = match Place::open(instance.clone()) {
+        Ok(place) => place.link_name().await,
+        // Of another version, or broken: to be removed all the same.
+        Err(_) => {
+            instance.recorded().and_then(|model| model.link().interface.as_str().parse().ok())
+        }
+    };
+    gateway_dataplane::detach(instance.name().as_str())?;
+    if let Some(link) = link {
+        let host = LinkHost::of_this_process(instance.directory().to_path_buf())
+            .context("cannot find this program's own executable")?;
+        link::remove(&link, &host).await?;
+    }
+    instance.remove()?;
+    Ok(())
+}
+
+fn confirm(instance: &Instance) -> Result<()> {
+    let mut stderr = io::stderr();
+    write!(
+        stderr,
+        "This ends all traffic of instance {} and forgets its flows. Write yes to go on: ",
+        instance.name()
+    )?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    ensure!(answer.trim() == "yes", "nothing was removed; --yes does it without asking");
+    Ok(())
+}
