@@ -11,7 +11,7 @@ use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +20,7 @@ use gateway_daemon::link::{
 };
 use link_scenario::{End, HOSTS, PORT_A, Pair, UNDERLAY};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getsid};
 use vm_tests::lab::namespace::Namespace;
 use vm_tests::lab::traffic::Body;
@@ -277,6 +277,33 @@ fn the_device_process_is_on_its_own_and_closed_to_others() -> Result<()> {
         assert_eq!(open, Path::new("/dev/null"), "descriptor {descriptor}");
     }
     Ok(())
+}
+
+/// As when a terminal or a service manager ends all of gatewayd at once.
+#[test]
+fn a_device_outlives_the_group_that_started_it_and_is_adopted() -> Result<()> {
+    let pair = userspace()?;
+    let name = pair.interface(End::A);
+    let mut starter = pair.gateway(End::A).run(|| {
+        Command::new("sh")
+            .args(["-c", "\"$0\" link-device --interface \"$1\" & wait"])
+            .args([pair.host.program.as_os_str(), name.as_str().as_ref()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+    })??;
+    wait_for("the control socket", PATIENCE, || Ok(socket(&pair, End::A).exists()))?;
+    killpg(Pid::from_raw(starter.id().try_into()?), Signal::SIGKILL)?;
+    starter.wait()?;
+    let survivor = process(&pair, End::A)?;
+    let before = pair.gateway(End::A).ip(&format!("-o link show dev {name}"))?;
+
+    let device = pair.ensure(End::A)?;
+    assert!(before.starts_with(&format!("{}:", device.index.value())), "{before} {device:?}");
+    assert_eq!(process(&pair, End::A)?, survivor);
+    pair.ensure(End::B)?;
+    pair.echo(End::B)
 }
 
 #[test]
