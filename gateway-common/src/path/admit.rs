@@ -1,143 +1,209 @@
-//! Whether a flow may be: found in the table and still allowed, or judged against services, ports and
-//! permissions. `guard` asks the same questions without changing anything.
+//! Whether a packet's flow may be: found in the table and still allowed, or judged against services,
+//! permissions and ports, and opened.
 
 use super::{Arrival, Packet, flow, nat};
 use crate::{
-    LocalAddress, Port, Reason, TransitAddress,
-    map::{AllowKey, Direction, Endpoints, Flow, FlowKey, PortKey, Route, ServiceKind, Settings},
+    LocalAddress, Port, Reason,
+    map::{
+        AllowKey, Counter, Direction, Endpoints, Flow, FlowKey, Outcome, PortKey, ServiceKind,
+        Settings,
+    },
     tables::{FlowSlot, Insertion, Tables},
 };
 
-/// A flow that is in the table.
-pub(super) struct Known<S> {
-    pub(super) slot: S,
-    pub(super) flow: Flow,
-    /// The settings' generation is newer than the flow's last judgement.
-    pub(super) stale: bool,
+/// Where a packet came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    Lan,
+    Link,
 }
 
-/// The live flow with this key. One that timed out counts as gone.
+/// A packet's way through the gateway, granted.
+#[derive(Clone, Copy)]
+pub(super) struct Passage {
+    /// The flow as this site's LAN names it.
+    pub(super) ends: Endpoints<LocalAddress>,
+    /// The rule that allowed the flow, if it was judged just now; else 0.
+    pub(super) rule: u32,
+}
+
+/// Lets the flow `key` carry `packet`: a known flow (judged anew if the tables changed since), or one
+/// that the packet opens now.
 #[inline(always)]
-pub(super) fn known<T: Tables>(
+pub(super) fn admit<T: Tables>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
+    packet: &Packet,
+    direction: Direction,
     arrival: Arrival,
-) -> Option<Known<T::Slot>> {
-    let slot = tables.flow(key)?;
-    let flow = slot.read();
-    let stale = flow.generation != settings.generation;
-    flow::is_alive(&flow, settings, arrival).then_some(Known { slot, flow, stale })
+    from: From,
+) -> Result<Passage, Reason> {
+    if let Some(slot) = tables.flow(key) {
+        let flow = slot.read();
+        if flow::is_alive(&flow, settings, arrival) {
+            check_reply(&flow, packet, direction, from)?;
+            let rule = if flow.generation == settings.generation {
+                0
+            } else {
+                judge_anew(tables, settings, key, &flow, &slot)?
+            };
+            slot.carried(flow::carried(packet, flow.state(), direction, arrival));
+            return Ok(Passage { ends: flow.endpoints(), rule });
+        }
+    }
+    if direction == Direction::Reverse {
+        return Err(Reason::NoFlow);
+    }
+    let judgement = judge(tables, key)?;
+    packet.opens()?;
+    let ends = open(tables, settings, key, judgement, packet, arrival, from)?;
+    tables.count(Counter::Outcome(Outcome::Opened));
+    Ok(Passage { ends, rule: judgement.rule })
+}
+
+/// Whether [`admit`] would let the flow `key` carry `packet`, as far as that can be told without
+/// changing anything.
+#[inline(always)]
+pub(super) fn would_admit<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    key: &FlowKey,
+    packet: &Packet,
+    direction: Direction,
+    arrival: Arrival,
+) -> Result<(), Reason> {
+    if let Some(slot) = tables.flow(key) {
+        let flow = slot.read();
+        if flow::is_alive(&flow, settings, arrival) {
+            check_reply(&flow, packet, direction, From::Lan)?;
+            if flow.generation != settings.generation {
+                judge_known(tables, key, &flow)?;
+            }
+            return Ok(());
+        }
+    }
+    if direction == Direction::Reverse {
+        return Err(Reason::NoFlow);
+    }
+    judge(tables, key)?;
+    packet.opens()
+}
+
+/// A back end's reply found its flow by a reserved port. The reservation may outlive the flow, and the
+/// flow may have been opened anew with another port.
+#[inline(always)]
+fn check_reply(
+    flow: &Flow,
+    packet: &Packet,
+    direction: Direction,
+    from: From,
+) -> Result<(), Reason> {
+    let replies = direction == Direction::Reverse && from == From::Lan;
+    if replies && flow.client_port != packet.destination_port {
+        return Err(Reason::NoFlow);
+    }
+    Ok(())
 }
 
 /// A permission, and how the service is reached at this site.
 #[derive(Clone, Copy)]
-pub(super) struct Judgement {
-    pub(super) rule: u32,
-    local: Local,
-}
-
-#[derive(Clone, Copy)]
-enum Local {
-    /// The service is elsewhere; the client here sees this presence.
-    Presence(LocalAddress),
-    /// The service is here.
-    Backend { backend: LocalAddress, port: Port, clients: LocalAddress },
+struct Judgement {
+    rule: u32,
+    /// The service is at this site.
+    is_here: bool,
+    /// What it is called on this site's LAN: its presence, or the back end.
+    service: LocalAddress,
+    /// Its port there.
+    port: Port,
+    /// What remote clients are called on this site's LAN, if the service is here.
+    clients: LocalAddress,
 }
 
 /// Judges the flow `key` by the tables alone.
 #[inline(always)]
-pub(super) fn judge<T: Tables>(tables: &T, key: &FlowKey) -> Result<Judgement, Reason> {
+fn judge<T: Tables>(tables: &T, key: &FlowKey) -> Result<Judgement, Reason> {
     let Some(service) = tables.service(key.service) else { return Err(Reason::NoService) };
     let Some(allow) = tables.allow(&AllowKey::exact(key.service, key.client)) else {
         return Err(Reason::NoPolicy);
     };
     let port = PortKey::exact(key.service, key.protocol, key.service_port);
     let Some(mapping) = tables.port(&port) else { return Err(Reason::PortNotServed) };
-    let local = match service.kind() {
-        ServiceKind::Elsewhere { presence } => Local::Presence(presence),
+    let rule = allow.rule;
+    match service.kind() {
+        ServiceKind::Elsewhere { presence } => Ok(Judgement {
+            rule,
+            is_here: false,
+            service: presence,
+            port: key.service_port,
+            clients: LocalAddress::default(),
+        }),
         ServiceKind::Here { backend, clients } => {
-            let same = mapping.backend.word() == 0;
+            let same = mapping.backend == Port::NONE;
             let port = if same { key.service_port } else { mapping.backend };
-            Local::Backend { backend, port, clients }
+            Ok(Judgement { rule, is_here: true, service: backend, port, clients })
         }
-        ServiceKind::Unknown => return Err(Reason::NoService),
-    };
-    Ok(Judgement { rule: allow.rule, local })
+        ServiceKind::Unknown => Err(Reason::NoService),
+    }
 }
 
 /// Judges a known flow anew after a change of the tables. A refused flow is forgotten.
 #[inline(always)]
-pub(super) fn judge_anew<T: Tables>(
+fn judge_anew<T: Tables>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
-    known: &Known<T::Slot>,
+    flow: &Flow,
+    slot: &T::Slot,
 ) -> Result<u32, Reason> {
-    match judge_known(tables, key, &known.flow) {
-        Ok(rule) => {
-            known.slot.judged(settings.generation);
-            Ok(rule)
-        }
-        Err(reason) => {
-            tables.remove_flow(key);
-            Err(reason)
-        }
+    let judged = judge_known(tables, key, flow);
+    match judged {
+        Ok(_) => slot.judged(settings.generation),
+        Err(_) => tables.remove_flow(key),
     }
+    judged
 }
 
 /// Judges a known flow without changing it: allowed still, and translated to the same ends.
 #[inline(always)]
-pub(super) fn judge_known<T: Tables>(
-    tables: &T,
-    key: &FlowKey,
-    flow: &Flow,
-) -> Result<u32, Reason> {
+fn judge_known<T: Tables>(tables: &T, key: &FlowKey, flow: &Flow) -> Result<u32, Reason> {
     let judgement = judge(tables, key)?;
-    let same = match judgement.local {
-        Local::Presence(presence) => flow.service == presence,
-        Local::Backend { backend, port, clients } => {
-            flow.service == backend && flow.service_port == port && flow.client == clients
-        }
-    };
+    let same = flow.service == judgement.service
+        && flow.service_port == judgement.port
+        && (!judgement.is_here || flow.client == judgement.clients);
     if same { Ok(judgement.rule) } else { Err(Reason::BackendMoved) }
 }
 
-/// Opens the flow `key`, judged by `judgement`, for the client's first packet. `client` is who sent it
-/// when it came from the LAN.
+/// Opens the flow `key` for the client's first packet.
 #[inline(always)]
-pub(super) fn open<T: Tables>(
+fn open<T: Tables>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
     judgement: Judgement,
-    client: Option<LocalAddress>,
     packet: &Packet,
     arrival: Arrival,
-) -> Result<Flow, Reason> {
-    let state = flow::first_state(packet);
-    let (generation, now) = (settings.generation, arrival.now);
-    let (ends, fresh) = match (judgement.local, client) {
-        (Local::Presence(service), Some(client)) => {
-            let Endpoints { client_port, service_port, .. } = key.endpoints();
-            (Endpoints { client, client_port, service, service_port }, None)
-        }
-        (Local::Backend { backend, port, clients }, None) => {
-            let reserved = nat::reserve(tables, key, clients, backend, port)?;
-            let client_port = reserved.port;
-            let ends =
-                Endpoints { client: clients, client_port, service: backend, service_port: port };
-            (ends, reserved.fresh)
-        }
-        (Local::Presence(_), None) | (Local::Backend { .. }, Some(_)) => {
-            return Err(Reason::NoService);
+    from: From,
+) -> Result<Endpoints<LocalAddress>, Reason> {
+    if judgement.is_here != (from == From::Link) {
+        return Err(Reason::NoService);
+    }
+    let (client, client_port, fresh) = match from {
+        From::Lan => (LocalAddress(packet.source()), key.client_port, None),
+        From::Link => {
+            let Judgement { clients, service, port, .. } = judgement;
+            let reserved = nat::reserve(tables, key, clients, service, port)?;
+            (clients, reserved.port, reserved.fresh)
         }
     };
-    let mut opened = Flow::opening(ends, generation, now, state);
+    let (service, service_port) = (judgement.service, judgement.port);
+    let ends = Endpoints { client, client_port, service, service_port };
+    let mut opened =
+        Flow::opening(ends, settings.generation, arrival.now, flow::first_state(packet));
     opened.packets[Direction::Forward as usize] = arrival.packets;
     opened.bytes[Direction::Forward as usize] = u64::from(packet.header.total());
     match insert(tables, key, &opened) {
-        Insertion::Inserted | Insertion::Exists => Ok(opened),
+        Insertion::Inserted | Insertion::Exists => Ok(ends),
         Insertion::Full => {
             if let Some(fresh) = fresh {
                 tables.remove_nat(&fresh);
@@ -158,19 +224,5 @@ fn insert<T: Tables>(tables: &T, key: &FlowKey, flow: &Flow) -> Insertion {
         }
         Insertion::Inserted => Insertion::Inserted,
         Insertion::Full => Insertion::Full,
-    }
-}
-
-/// The link that reaches a transit address of another site.
-#[inline(always)]
-pub(super) fn link_to<T: Tables>(
-    tables: &T,
-    settings: &Settings,
-    address: TransitAddress,
-) -> Result<u32, Reason> {
-    let granule = Route::granule(&settings.transit, address);
-    match tables.route(granule) {
-        Some(route) if route.is_set() && !route.is_own() => Ok(route.link),
-        Some(_) | None => Err(Reason::NoRoute),
     }
 }

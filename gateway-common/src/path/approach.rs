@@ -4,7 +4,7 @@ use super::{Arrival, Packet, arp, packet};
 use crate::{
     LocalAddress, Reason, TransitAddress,
     frame::Frame,
-    map::{Endpoints, FlowKey, NatKey, PresenceKind, Settings},
+    map::{Direction, Endpoints, FlowKey, NatKey, PresenceKind, Settings},
     tables::Tables,
     verdict::ArpReply,
     wire::{EtherType, Ethernet, Ipv4Header},
@@ -19,15 +19,14 @@ pub(super) trait Approach {
     fn elsewhere(&self) -> Self::Action;
     /// Somebody asked who has a presence's address.
     fn arp(&self, reply: &ArpReply) -> Self::Action;
-    /// From one of this site's clients to the presence of a service.
-    fn to_service(
+    /// A packet of the flow `key`: from one of this site's clients to the presence of a service, or
+    /// from a back end to a client presence.
+    fn of_flow(
         &self,
         packet: &Packet,
-        client: LocalAddress,
         key: &FlowKey,
+        direction: Direction,
     ) -> Result<Self::Action, Reason>;
-    /// From a back end to a client presence.
-    fn to_client(&self, packet: &Packet, nat: &NatKey) -> Result<Self::Action, Reason>;
 }
 
 /// Finds out what a frame on the LAN is. Packets that are not for the pool or the transit range pass
@@ -59,37 +58,35 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
     let Some(presence) = tables.presence(settings.pool.offset(destination)) else {
         return Err(Reason::NoPresence);
     };
-    match presence.kind() {
-        PresenceKind::Nothing => Err(Reason::NoPresence),
+    let kind = presence.kind();
+    if kind == PresenceKind::Nothing {
+        return Err(Reason::NoPresence);
+    }
+    let packet = Packet::parse(frame, arrival.ip, header)?;
+    packet.next_ttl()?;
+    let (key, direction) = match kind {
+        PresenceKind::Nothing => return Err(Reason::NoPresence),
         PresenceKind::Service(service) => {
-            let packet = Packet::parse(frame, arrival.ip, header)?;
-            let client = LocalAddress(packet.source());
-            let key = to_service_key(settings, &packet, client, service, arrival)?;
-            then.to_service(&packet, client, &key)
+            (to_service(settings, &packet, service, arrival)?, Direction::Forward)
         }
         PresenceKind::Client => {
-            let packet = Packet::parse(frame, arrival.ip, header)?;
-            let ends = Endpoints {
-                client: LocalAddress(destination),
-                client_port: packet.destination_port,
-                service: LocalAddress(packet.source()),
-                service_port: packet.source_port,
-            };
-            let nat = NatKey::new(ends, packet.protocol());
-            then.to_client(&packet, &nat)
+            let nat = NatKey::new(packet.local_ends(Direction::Reverse), packet.protocol());
+            let Some(key) = tables.nat(&nat) else { return Err(Reason::NoFlow) };
+            (key, Direction::Reverse)
         }
-    }
+    };
+    then.of_flow(&packet, &key, direction)
 }
 
 /// Names the flow of a packet from the LAN to a service, if its sender is one of the site's clients.
 #[inline(always)]
-fn to_service_key(
+fn to_service(
     settings: &Settings,
     packet: &Packet,
-    client: LocalAddress,
     service: TransitAddress,
     arrival: Arrival,
 ) -> Result<FlowKey, Reason> {
+    let client = LocalAddress(packet.source());
     if settings.pool.contains(client.0) {
         return Err(Reason::SpoofedSource);
     }

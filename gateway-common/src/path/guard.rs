@@ -4,13 +4,13 @@
 
 use super::{
     Arrival, Packet,
-    admit::{self, Known},
+    admit::would_admit,
     approach::{Approach, approach},
 };
 use crate::{
-    LocalAddress, Reason,
+    Reason,
     frame::Frame,
-    map::{Counter, Direction, FlowKey, NatKey, Outcome, Settings},
+    map::{Counter, Direction, FlowKey, Outcome, Settings},
     tables::Tables,
     verdict::{ArpReply, Executor},
 };
@@ -57,47 +57,13 @@ impl<T: Tables, E: Executor> Approach for Guard<'_, T, E> {
     }
 
     #[inline(always)]
-    fn to_service(
-        &self,
-        packet: &Packet,
-        _: LocalAddress,
-        key: &FlowKey,
-    ) -> Result<E::Action, Reason> {
-        self.may_go_on(packet, key, Direction::Forward)
-    }
-
-    #[inline(always)]
-    fn to_client(&self, packet: &Packet, nat: &NatKey) -> Result<E::Action, Reason> {
-        match self.tables.nat(nat) {
-            Some(key) => self.may_go_on(packet, &key, Direction::Reverse),
-            None => Err(Reason::NoFlow),
-        }
-    }
-}
-
-impl<T: Tables, E: Executor> Guard<'_, T, E> {
-    /// Passes a packet that its flow may carry, or that may open it.
-    #[inline(always)]
-    fn may_go_on(
+    fn of_flow(
         &self,
         packet: &Packet,
         key: &FlowKey,
         direction: Direction,
     ) -> Result<E::Action, Reason> {
-        packet.next_ttl()?;
-        match admit::known(self.tables, self.settings, key, self.arrival) {
-            Some(Known { stale: false, .. }) => {}
-            Some(known) => {
-                admit::judge_known(self.tables, key, &known.flow)?;
-            }
-            None => match direction {
-                Direction::Forward => {
-                    admit::judge(self.tables, key)?;
-                    packet.opens()?;
-                }
-                Direction::Reverse => return Err(Reason::NoFlow),
-            },
-        }
+        would_admit(self.tables, self.settings, key, packet, direction, self.arrival)?;
         Ok(self.executor.pass())
     }
 }

@@ -2,17 +2,16 @@
 
 use super::{
     Arrival, Packet,
-    admit::{self, Known},
+    admit::{From, admit},
     approach::{Approach, approach},
-    flow,
     translate::translate,
 };
 use crate::{
-    LocalAddress, Reason,
+    Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, FlowKey, NatKey, Outcome, Settings},
-    tables::{FlowSlot, Tables},
-    verdict::{ArpReply, Egress, Executor, Forward, Rewrite, Way},
+    map::{Counter, Direction, FlowKey, Outcome, Route, Settings},
+    tables::Tables,
+    verdict::{ArpReply, Egress, Executor, Forward, Way},
 };
 
 /// Handles a frame that came in on a LAN interface, and counts it.
@@ -61,72 +60,36 @@ impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
         self.executor.answer(reply)
     }
 
-    /// A client's packet to a service: known flow, or opened now.
     #[inline(always)]
-    fn to_service(
+    fn of_flow(
         &self,
         packet: &Packet,
-        client: LocalAddress,
         key: &FlowKey,
+        direction: Direction,
     ) -> Result<E::Action, Reason> {
         let Self { frame, tables, settings, arrival, .. } = *self;
-        let direction = Direction::Forward;
-        let interface = admit::link_to(tables, settings, key.service)?;
-        let rewrite = translate(frame, packet, settings, key.endpoints(), direction)?;
-        let rule = match admit::known(tables, settings, key, arrival) {
-            Some(known) => go_on(tables, settings, key, &known, packet, direction, arrival)?,
-            None => {
-                let judgement = admit::judge(tables, key)?;
-                packet.opens()?;
-                admit::open(tables, settings, key, judgement, Some(client), packet, arrival)?;
-                tables.count(Counter::Outcome(Outcome::Opened));
-                judgement.rule
-            }
+        let receiver = match direction {
+            Direction::Forward => key.service,
+            Direction::Reverse => key.client,
         };
-        Ok(self.hand_to_link(rewrite, interface, rule))
-    }
-
-    /// A back end's packet to a client presence: the reverse of a known flow, or nothing.
-    #[inline(always)]
-    fn to_client(&self, packet: &Packet, nat: &NatKey) -> Result<E::Action, Reason> {
-        let Self { frame, tables, settings, arrival, .. } = *self;
-        let direction = Direction::Reverse;
-        let Some(key) = tables.nat(nat) else { return Err(Reason::NoFlow) };
-        let interface = admit::link_to(tables, settings, key.client)?;
+        let interface = link_to(tables, settings, receiver)?;
+        let passage = admit(tables, settings, key, packet, direction, arrival, From::Lan)?;
         let rewrite = translate(frame, packet, settings, key.endpoints(), direction)?;
-        let Some(known) = admit::known(tables, settings, &key, arrival) else {
-            return Err(Reason::NoFlow);
-        };
-        // The entry may outlive its flow and the flow may have been opened anew with another port.
-        if known.flow.client_port != nat.client_port || known.flow.service != nat.backend {
-            return Err(Reason::NoFlow);
-        }
-        let rule = go_on(tables, settings, &key, &known, packet, direction, arrival)?;
-        Ok(self.hand_to_link(rewrite, interface, rule))
-    }
-}
-
-impl<F: Frame, T: Tables, E: Executor> Lan<'_, F, T, E> {
-    #[inline(always)]
-    fn hand_to_link(&self, rewrite: Rewrite, interface: u32, rule: u32) -> E::Action {
-        self.tables.count(Counter::Outcome(Outcome::ToLink));
+        tables.count(Counter::Outcome(Outcome::ToLink));
         let egress = Egress { interface, way: Way::Link };
-        self.executor.forward(&Forward { rewrite, egress, rule })
+        Ok(self.executor.forward(&Forward { rewrite, egress, rule: passage.rule }))
     }
 }
 
-/// Lets a known flow carry `packet`, judged anew if the tables changed since.
+/// The link that reaches a transit address of another site.
 #[inline(always)]
-pub(super) fn go_on<T: Tables>(
+fn link_to<T: Tables>(
     tables: &T,
     settings: &Settings,
-    key: &FlowKey,
-    known: &Known<T::Slot>,
-    packet: &Packet,
-    direction: Direction,
-    arrival: Arrival,
+    address: TransitAddress,
 ) -> Result<u32, Reason> {
-    let rule = if known.stale { admit::judge_anew(tables, settings, key, known)? } else { 0 };
-    known.slot.carried(flow::carried(packet, known.flow.state(), direction, arrival));
-    Ok(rule)
+    match tables.route(Route::granule(&settings.transit, address)) {
+        Some(route) if route.is_set() && !route.is_own() => Ok(route.link),
+        Some(_) | None => Err(Reason::NoRoute),
+    }
 }

@@ -1,14 +1,14 @@
 //! The link side: packets from another gateway, to this site's hosts or on to a third site.
 
 use super::{
-    Arrival, Packet, admit,
-    lan::go_on,
+    Arrival, Packet,
+    admit::{From, admit},
     translate::{relay, translate},
 };
 use crate::{
-    LocalAddress, Reason, TransitAddress,
+    Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, Endpoints, FlowKey, Outcome, Route, Settings},
+    map::{Counter, Direction, FlowKey, Outcome, Route, Settings},
     tables::Tables,
     verdict::{Egress, Executor, Forward, Way},
     wire::Ipv4Header,
@@ -76,12 +76,10 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         if !to.is_own() {
             return self.pass_on(&packet, to);
         }
-        let carried = if settings.is_service(destination) {
-            self.to_service(&packet, source, destination)?
-        } else {
-            self.to_client(&packet, source, destination)?
-        };
-        self.to_lan(&packet, carried)
+        let direction =
+            if settings.is_service(destination) { Direction::Forward } else { Direction::Reverse };
+        let key = FlowKey::new(packet.transit_ends(direction), packet.protocol());
+        self.to_lan(&packet, &key, direction)
     }
 
     /// A packet between two other sites.
@@ -96,84 +94,25 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         Ok(self.executor.forward(&Forward { rewrite, egress, rule: 0 }))
     }
 
-    /// A remote client's packet to one of this site's services: known flow, or opened now.
+    /// A packet to one of this site's services, or the reply to one of its clients, translated and
+    /// sent out of the interface behind which its receiver is.
     #[inline(always)]
-    fn to_service(
+    fn to_lan(
         &self,
         packet: &Packet,
-        client: TransitAddress,
-        service: TransitAddress,
-    ) -> Result<OnLan, Reason> {
-        let Self { tables, settings, arrival, .. } = *self;
-        let direction = Direction::Forward;
-        let ends = Endpoints {
-            client,
-            client_port: packet.source_port,
-            service,
-            service_port: packet.destination_port,
+        key: &FlowKey,
+        direction: Direction,
+    ) -> Result<E::Action, Reason> {
+        let Self { frame, tables, settings, arrival, .. } = *self;
+        let passage = admit(tables, settings, key, packet, direction, arrival, From::Link)?;
+        let receiver = match direction {
+            Direction::Forward => passage.ends.service,
+            Direction::Reverse => passage.ends.client,
         };
-        let key = FlowKey::new(ends, packet.protocol());
-        match admit::known(tables, settings, &key, arrival) {
-            Some(known) => {
-                let rule = go_on(tables, settings, &key, &known, packet, direction, arrival)?;
-                Ok(OnLan { ends: known.flow.endpoints(), direction, rule })
-            }
-            None => {
-                let judgement = admit::judge(tables, &key)?;
-                packet.opens()?;
-                let flow = admit::open(tables, settings, &key, judgement, None, packet, arrival)?;
-                tables.count(Counter::Outcome(Outcome::Opened));
-                Ok(OnLan { ends: flow.endpoints(), direction, rule: judgement.rule })
-            }
-        }
-    }
-
-    /// A remote service's packet to one of this site's clients: the reverse of a known flow, or
-    /// nothing.
-    #[inline(always)]
-    fn to_client(
-        &self,
-        packet: &Packet,
-        service: TransitAddress,
-        client: TransitAddress,
-    ) -> Result<OnLan, Reason> {
-        let Self { tables, settings, arrival, .. } = *self;
-        let direction = Direction::Reverse;
-        let ends = Endpoints {
-            client,
-            client_port: packet.destination_port,
-            service,
-            service_port: packet.source_port,
-        };
-        let key = FlowKey::new(ends, packet.protocol());
-        let Some(known) = admit::known(tables, settings, &key, arrival) else {
-            return Err(Reason::NoFlow);
-        };
-        let rule = go_on(tables, settings, &key, &known, packet, direction, arrival)?;
-        Ok(OnLan { ends: known.flow.endpoints(), direction, rule })
-    }
-
-    /// Translates a packet and sends it out of the interface behind which its receiver is.
-    #[inline(always)]
-    fn to_lan(&self, packet: &Packet, to: OnLan) -> Result<E::Action, Reason> {
-        let receiver = match to.direction {
-            Direction::Forward => to.ends.service,
-            Direction::Reverse => to.ends.client,
-        };
-        let Some(network) = self.settings.network(receiver) else {
-            return Err(Reason::BackendMoved);
-        };
-        let rewrite = translate(self.frame, packet, self.settings, to.ends, to.direction)?;
-        self.tables.count(Counter::Outcome(Outcome::ToLan));
+        let Some(network) = settings.network(receiver) else { return Err(Reason::BackendMoved) };
+        let rewrite = translate(frame, packet, settings, passage.ends, direction)?;
+        tables.count(Counter::Outcome(Outcome::ToLan));
         let egress = Egress { interface: network.interface, way: Way::Lan };
-        Ok(self.executor.forward(&Forward { rewrite, egress, rule: to.rule }))
+        Ok(self.executor.forward(&Forward { rewrite, egress, rule: passage.rule }))
     }
-}
-
-/// A packet's flow as this site's LAN is to see it.
-#[derive(Clone, Copy)]
-struct OnLan {
-    ends: Endpoints<LocalAddress>,
-    direction: Direction,
-    rule: u32,
 }

@@ -2,8 +2,9 @@
 //! fragment, and its transport header lies inside the packet.
 
 use crate::{
-    Ipv4, Port, Protocol, Reason,
+    Ipv4, LocalAddress, Port, Protocol, Reason, TransitAddress,
     frame::Frame,
+    map::{Direction, Endpoints},
     wire::{IcmpEcho, IcmpType, Ipv4Header, Tcp, TcpFlags, Udp},
 };
 
@@ -123,6 +124,39 @@ impl Packet {
     #[inline(always)]
     pub fn destination(&self) -> Ipv4 {
         address(self.header.destination)
+    }
+
+    /// Its ends as this site's LAN names them, going `direction`.
+    #[inline(always)]
+    pub(super) fn local_ends(&self, direction: Direction) -> Endpoints<LocalAddress> {
+        let (source, destination) = (LocalAddress(self.source()), LocalAddress(self.destination()));
+        self.ends(source, destination, direction)
+    }
+
+    /// Its ends as links name them, going `direction`.
+    #[inline(always)]
+    pub(super) fn transit_ends(&self, direction: Direction) -> Endpoints<TransitAddress> {
+        let (source, destination) =
+            (TransitAddress(self.source()), TransitAddress(self.destination()));
+        self.ends(source, destination, direction)
+    }
+
+    #[inline(always)]
+    fn ends<A>(&self, source: A, destination: A, direction: Direction) -> Endpoints<A> {
+        match direction {
+            Direction::Forward => Endpoints {
+                client: source,
+                client_port: self.source_port,
+                service: destination,
+                service_port: self.destination_port,
+            },
+            Direction::Reverse => Endpoints {
+                client: destination,
+                client_port: self.destination_port,
+                service: source,
+                service_port: self.source_port,
+            },
+        }
     }
 
     /// Its protocol.
