@@ -5,7 +5,7 @@
 //! there a filter of a `clsact` queueing discipline does the same, found again by name, priority and
 //! handle, with a mark among the pins.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
@@ -182,11 +182,15 @@ pub struct FoundAttachment {
     pub program: Program,
     /// Where it is called.
     pub hook: Hook,
+    /// The kernel's number of the program that is called there; 0 if it knows of none.
+    pub program_id: u32,
     /// Whether the kernel says so too. Otherwise the interface is gone, or in another namespace, or
     /// somebody took the program away.
     pub active: bool,
 }
 
+/// How long the kernel is given to detach a link. It takes milliseconds.
+const DETACHED_WITHIN: Duration = Duration::from_secs(10);
 /// Before filters of everybody who lets the kernel choose (49152 and up).
 const PRIORITY: u16 = 1;
 /// Tells ours from others' at the same priority.
@@ -257,26 +261,34 @@ pub(crate) fn found(pins: &Pins) -> Result<Vec<FoundAttachment>, AttachError> {
         for program in Program::ALL {
             let pin = interface.link(program);
             let failed = |error: io::Error| kernel("inspect", program, &interface, error);
-            let (hook, active) = if pin.exists() {
+            let (hook, program_id, active) = if pin.exists() {
                 let link = open_link(&pin, program, &interface)?;
                 let id = link
                     .info()
                     .map_err(|error| kernel("inspect", program, &interface, error))?
                     .program_id();
                 match program {
-                    Program::Guard => (Hook::Xdp, has_xdp(&interface, id).map_err(failed)?),
+                    Program::Guard => (Hook::Xdp, id, has_xdp(&interface, id).map_err(failed)?),
                     Program::LanIngress | Program::LinkIngress => {
-                        (Hook::Tcx, has_tcx(&interface, id))
+                        (Hook::Tcx, id, has_tcx(&interface, id))
                     }
                 }
             } else if interface.filter(program).exists() {
                 let filter = own_filter(&interface, program).map_err(failed)?;
-                (Hook::Clsact, filter.is_some_and(|filter| filter.name == program.name()))
+                let ours = filter.filter(|filter| filter.name == program.name());
+                (Hook::Clsact, ours.as_ref().map_or(0, |filter| filter.program_id), ours.is_some())
             } else {
                 continue;
             };
             let (name, index) = (interface.name.clone(), interface.index);
-            found.push(FoundAttachment { interface: name, index, program, hook, active });
+            found.push(FoundAttachment {
+                interface: name,
+                index,
+                program,
+                hook,
+                program_id,
+                active,
+            });
         }
     }
     Ok(found)
@@ -284,8 +296,7 @@ pub(crate) fn found(pins: &Pins) -> Result<Vec<FoundAttachment>, AttachError> {
 
 fn detach_others(interface: &InterfacePins, kept: &[Program]) -> Result<(), AttachError> {
     for program in Program::ALL.into_iter().filter(|program| !kept.contains(program)) {
-        // Removing the last reference to a link detaches it.
-        pins::remove(&interface.link(program))?;
+        remove_link(program, interface)?;
         remove_filter(program, interface)?;
     }
     if !kept.is_empty() {
@@ -319,7 +330,7 @@ fn attach_classifier(
         return Ok(Hook::Tcx);
     }
     attach_filter(classifier, program, interface)?;
-    pins::remove(&interface.link(program))?;
+    remove_link(program, interface)?;
     Ok(Hook::Clsact)
 }
 
@@ -347,7 +358,7 @@ fn attach_tcx(
             Err(source) if errno(&source) == Some(libc::ENOLINK) => {}
             Err(source) => return Err(failed("replace", source)),
         }
-        pins::remove(&pin)?;
+        remove_link(program, interface)?;
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     match classifier.attach_with_options(&interface.name, TcAttachType::Ingress, options) {
@@ -402,6 +413,32 @@ fn attach_filter(
     // Dropping it would remove the filter, which is to outlive the process.
     std::mem::forget(link);
     Ok(())
+}
+
+/// Removes the pin of our link, which detaches it; that there is none is fine. What is pinned there and
+/// is no link is removed as well.
+fn remove_link(program: Program, interface: &InterfacePins) -> Result<(), AttachError> {
+    let pin = interface.link(program);
+    if !pin.exists() {
+        return Ok(());
+    }
+    let info = PinnedLink::from_pin(&pin).and_then(|link| FdLink::from(link).info());
+    pins::remove(&pin)?;
+    let Ok(info) = info else { return Ok(()) };
+    // The kernel detaches a link some time after the last reference to it is gone
+    // (`bpf_link_put` hands it to a work queue), and tells nobody.
+    for _ in 0..DETACHED_WITHIN.as_millis() {
+        let attached = match program {
+            Program::Guard => has_xdp(interface, info.program_id()).unwrap_or(false),
+            Program::LanIngress | Program::LinkIngress => has_tcx(interface, info.program_id()),
+        };
+        if !attached {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let source = io::Error::from(io::ErrorKind::TimedOut);
+    Err(kernel("detach", program, interface, source))
 }
 
 /// Removes our filter; that there is none is fine.
@@ -483,7 +520,7 @@ fn attach_xdp(guard: &mut Xdp, interface: &InterfacePins) -> Result<(), AttachEr
             Err(source) if errno(&source) == Some(libc::ENOLINK) => {}
             Err(source) => return Err(failed("replace", source)),
         }
-        pins::remove(&pin)?;
+        remove_link(program, interface)?;
     }
     let link = guard.attach_to_if_index(interface.index, XdpMode::Driver).map_err(|source| {
         let name = interface.name.clone();

@@ -98,20 +98,22 @@ impl Runner {
                 (result, [0; 5])
             }
             Loaded::Classifier(program) => {
-                let mut context = SkbContext {
+                let context = SkbContext {
                     ingress: run.ingress,
                     device: run.device,
                     ..SkbContext::default()
                 };
-                let input = context;
+                // The kernel wants room for all that it has.
+                let mut after = [0; 512];
                 let result = program.test_run(TestRunOptions {
                     data_in: Some(run.frame),
                     data_out: Some(&mut frame),
-                    ctx_in: Some(input.as_bytes()),
-                    ctx_out: Some(context.as_mut_bytes()),
+                    ctx_in: Some(context.as_bytes()),
+                    ctx_out: Some(&mut after),
                     ..TestRunOptions::new()
                 });
-                (result, context.scratch)
+                let after = SkbContext::read_from_prefix(&after);
+                (result, after.map_or([0; 5], |(context, _)| context.scratch))
             }
         };
         let result = result.map_err(|source| RunError::Refused {
