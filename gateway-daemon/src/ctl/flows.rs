@@ -141,7 +141,53 @@ fn idle(now: Ticks, seen: Ticks) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use gateway_common::map::{Endpoints, FlowState};
+    use gateway_common::{LocalAddress, Port, Protocol, TransitAddress};
+
+    use super::super::sample;
     use super::*;
+
+    fn flow(octets: u64, port: u16) -> (FlowKey, Flow) {
+        let key = FlowKey::new(
+            Endpoints {
+                client: TransitAddress::from(Ipv4Addr::new(240, 0, 16, 5)),
+                client_port: Port::new(port),
+                service: TransitAddress::from(Ipv4Addr::new(240, 0, 8, 1)),
+                service_port: Port::new(5672),
+            },
+            Protocol::TCP,
+        );
+        let ends = Endpoints {
+            client: LocalAddress::from(Ipv4Addr::new(10, 0, 0, 5)),
+            client_port: Port::new(port),
+            service: LocalAddress::from(Ipv4Addr::new(10, 0, 0, 200)),
+            service_port: Port::new(5672),
+        };
+        let mut flow = Flow::opening(ends, 7, Ticks(0), FlowState::Open);
+        flow.packets = [2, 1];
+        flow.bytes = [octets, 60];
+        (key, flow)
+    }
+
+    #[test]
+    fn flows_have_named_ends_and_the_busiest_comes_first() {
+        let flows = [flow(100, 40000), flow(5000, 40001)];
+        let answer = Flows::of(&sample::tables(), 7, &flows, Ticks(600));
+        let text = answer.text();
+        let rows: Vec<Vec<&str>> =
+            text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows.len(), 2, "{text}");
+        assert_eq!(
+            rows[0].join(" "),
+            "tcp 240.0.16.5:40001 edge-a 10.0.0.5:40001 rabbitmq.cloud:5672 10.0.0.200:5672 open \
+             10s 2 / 4.8 KiB 1 / 60 B"
+        );
+        let json = serde_json::to_value(&answer).unwrap();
+        assert_eq!(json[1]["client_port"], 40000);
+        assert_eq!(json[1]["bytes_to_service"], 100);
+        assert_eq!(json[1]["current"], true);
+        assert_eq!(Flows::of(&sample::tables(), 7, &[], Ticks(0)).text(), "no flows\n");
+    }
 
     #[test]
     fn idleness_is_never_negative() {

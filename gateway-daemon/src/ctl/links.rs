@@ -95,3 +95,50 @@ impl Answer for Links {
         table(heading, rows, "no peers")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::sample;
+    use super::*;
+
+    fn peer(state: PeerState, last_handshake: Option<Duration>) -> PeerHealth {
+        PeerHealth {
+            public_key: link_key(&sample::model().peers()[0].public_key),
+            endpoint: "192.0.2.1:51820".parse().ok(),
+            last_handshake,
+            received: 2048,
+            sent: 10,
+            state,
+        }
+    }
+
+    #[test]
+    fn peers_are_named_by_what_is_in_force() {
+        let model = sample::model();
+        let peers = [peer(PeerState::Up, Some(Duration::from_secs(30)))];
+        let links = Links::of(&peers, Some(&model));
+        assert_eq!(links.summary(), (1, 1));
+        let text = links.text();
+        let row: Vec<&str> = text.lines().nth(1).unwrap().split("  ").map(str::trim).collect();
+        let row: Vec<&str> = row.into_iter().filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(
+            row[..7],
+            ["cloud", "edge-b", "192.0.2.1:51820", "30s ago", "2.0 KiB", "10 B", "up"]
+        );
+        let json = serde_json::to_value(&links).unwrap();
+        assert_eq!(json[0]["site"], "cloud");
+        assert_eq!(json[0]["handshake_seconds"], 30);
+    }
+
+    #[test]
+    fn without_a_record_a_peer_is_known_by_its_key() {
+        let links = Links::of(&[peer(PeerState::NeverAnswered, None)], None);
+        assert_eq!(links.summary(), (1, 0));
+        let json = serde_json::to_value(&links).unwrap();
+        assert_eq!(json[0]["site"], serde_json::Value::Null);
+        assert_eq!(json[0]["public_key"], "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=");
+        assert_eq!(json[0]["state"], "never");
+    }
+}

@@ -19,6 +19,8 @@ mod packet;
 mod presences;
 mod print;
 mod run;
+#[cfg(test)]
+mod sample;
 mod status;
 mod trace;
 

@@ -149,3 +149,45 @@ pub(crate) fn ports_of(tables: &Tables, service: TransitAddress) -> Vec<String> 
     close(open, &mut texts);
     texts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn presences() -> Presences {
+        Presences::of(&sample::tables(), |index| format!("if{index}"))
+    }
+
+    #[test]
+    fn presences_are_named_and_their_ports_joined() {
+        let ports = "icmp-echo tcp/80->8080 tcp/81-82 tcp/5672 udp/5000-5999 ip/132";
+        let text = presences().text();
+        let row = text.lines().find(|line| line.starts_with("10.0.0.200")).unwrap();
+        assert!(row.contains("rabbitmq.cloud") && row.contains(ports), "{text}");
+        assert!(row.ends_with("cloud  if3"), "{text}");
+        assert!(
+            text.lines().any(|line| line.starts_with("10.0.0.250  (remote clients)")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn programs_get_the_same() {
+        let json = serde_json::to_value(presences()).unwrap();
+        assert_eq!(json[0]["address"], "10.0.0.200");
+        assert_eq!(json[0]["kind"], "service");
+        assert_eq!(json[0]["service"], "rabbitmq.cloud");
+        assert_eq!(json[0]["site"], "cloud");
+        assert_eq!(json[0]["transit"], "240.0.8.1");
+        assert_eq!(json[0]["ports"].as_array().unwrap().len(), 6);
+        assert_eq!(json[1]["kind"], "client");
+        assert_eq!(json[1]["service"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_whole_protocol_is_one_entry() {
+        let agent = sample::tables().services.keys().copied().max().unwrap();
+        assert_eq!(ports_of(&sample::tables(), agent), ["tcp/*"]);
+    }
+}

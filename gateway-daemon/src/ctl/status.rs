@@ -205,3 +205,61 @@ impl Answer for Status {
         format!("{head}\n{attachments}\n{problems}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        Status {
+            instance: "edge-a".into(),
+            gateway: Some("edge-a-gw".into()),
+            site: Some("edge-a".into()),
+            generation: 3,
+            daemon: Daemon { running: true, pid: Some(77) },
+            attachments: vec![Attached {
+                interface: "lan0".into(),
+                program: "lan_ingress".into(),
+                hook: "tcx".into(),
+                mode: "tc".into(),
+                why: "it says so".into(),
+                active: true,
+            }],
+            link: Link {
+                interface: Some("presence".into()),
+                up: true,
+                mtu: Some(1420),
+                peers: 1,
+                peers_up: 1,
+            },
+            counts: Counts { flow_capacity: 1024, ..Counts::default() },
+            problems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_sound_gateway_has_no_problems() {
+        let text = status().judged(None).text();
+        assert!(text.ends_with("no problems\n"), "{text}");
+        assert!(text.contains("gatewayd    running (process 77)\n"), "{text}");
+        assert!(text.contains("presence up, mtu 1420, 1 of 1 peers up"), "{text}");
+        assert!(text.contains("lan0       lan_ingress  tcx   tc    yes     it says so"), "{text}");
+    }
+
+    #[test]
+    fn every_problem_comes_with_a_remedy() {
+        let mut status = status();
+        status.generation = 0;
+        status.daemon = Daemon { running: false, pid: None };
+        status.attachments[0].active = false;
+        status.link.up = false;
+        status.counts.flows = 1024;
+        let judged = status.judged(None);
+        assert_eq!(judged.problems.len(), 5);
+        assert!(judged.problems.iter().all(|it| !it.problem.is_empty() && !it.remedy.is_empty()));
+        let text = judged.text();
+        assert_eq!(text.matches("problem: ").count(), 5);
+        assert!(text.contains("lan_ingress is not on interface lan0"), "{text}");
+        assert!(text.contains("gatewayd    not running"), "{text}");
+    }
+}

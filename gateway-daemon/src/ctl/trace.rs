@@ -285,3 +285,115 @@ fn remote_client(
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use gateway_common::Reason;
+    use gateway_common::report::Report;
+
+    use super::super::arguments::{Arguments, Command};
+    use super::super::sample::{self, LAN, LINK};
+    use super::*;
+
+    fn arguments(words: &str) -> TraceArguments {
+        let line = format!("gatewayctl trace {words}");
+        match Arguments::try_parse_from(line.split_whitespace()).unwrap().command {
+            Command::Trace(arguments) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn resolved(words: &str) -> Result<String, TraceError> {
+        let model = sample::model();
+        let (point, packet) = resolve(&arguments(words), &sample::tables(), Some(&model))?;
+        let summary = Summary::of(&packet.frame().unwrap()).unwrap();
+        Ok(format!("{} #{}: {summary}", point.program, point.interface))
+    }
+
+    #[test]
+    fn services_and_clients_are_found_by_name() {
+        let lan = |rest: &str| format!("lan_ingress #{LAN}: {rest}");
+        let link = |rest: &str| format!("link_ingress #{LINK}: {rest}");
+        let cases = [
+            (
+                "--from 10.0.0.5 --to 10.0.0.200 --port 5672",
+                lan("tcp 10.0.0.5:40000 -> 10.0.0.200:5672 ttl 64 length 40"),
+            ),
+            (
+                "--from 10.0.0.5 --to rabbitmq.cloud --protocol udp --port 5000 --from-port 7 --size 2",
+                lan("udp 10.0.0.5:7 -> 10.0.0.200:5000 ttl 64 length 30"),
+            ),
+            (
+                "--from 172.16.0.1 --to rabbitmq.cloud --protocol icmp",
+                lan("icmp 172.16.0.1:40000 -> 10.0.0.200 ttl 64 length 28"),
+            ),
+            (
+                "--from 10.0.0.7 --from-site cloud --to agent.edge-a --port 80",
+                link("tcp 240.0.0.7:40000 -> 240.0.24.1:80 ttl 64 length 40"),
+            ),
+            (
+                "--link --from 240.0.0.9 --to 240.0.24.1 --protocol 132",
+                link("ip/132 240.0.0.9 -> 240.0.24.1 ttl 64 length 20"),
+            ),
+        ];
+        for (words, expected) in cases {
+            assert_eq!(resolved(words), Ok(expected), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_traced_is_told_with_a_remedy() {
+        let cases = [
+            ("--from 10.0.0.5 --to rabbitmq.cloud", "--port"),
+            ("--from 10.0.0.5 --to nothing.cloud --port 1", "no service nothing.cloud"),
+            ("--from 10.0.0.5 --to agent.edge-a --port 1", "--from-site"),
+            ("--from 10.9.0.5 --from-site cloud --to agent.edge-a --port 1", "client_networks"),
+            ("--from 10.0.0.5 --from-site edge-b --to agent.edge-a --port 1", "(none)"),
+            ("--from 10.0.0.5 --from-site edge-c --to agent.edge-a --port 1", "cloud, edge-b"),
+            ("--from 10.0.0.5 --link --to agent.edge-a --port 1", "--from-site"),
+        ];
+        for (words, expected) in cases {
+            let error = resolved(words).unwrap_err().to_string();
+            assert!(error.contains(expected), "{words}: {error}");
+        }
+        let words = "--from 10.0.0.5 --from-site cloud --to agent.edge-a --port 1";
+        let unrecorded = resolve(&arguments(words), &sample::tables(), None).unwrap_err();
+        assert_eq!(unrecorded, TraceError::NoRecord);
+    }
+
+    fn traced(counter: Counter, rule: u32) -> Traced {
+        let tables = sample::tables();
+        let words = "--from 10.0.0.5 --to 10.0.0.200 --port 5672";
+        let (point, packet) = resolve(&arguments(words), &tables, None).unwrap();
+        let before = packet.frame().unwrap();
+        let (after, report) = (before.clone(), Report { counter, rule, interface: LINK });
+        let trace = Trace { report, before, after };
+        Traced::of(point.program, &trace, &tables, |index| format!("if{index}"))
+    }
+
+    #[test]
+    fn a_forwarded_packet_names_its_rule_and_its_way() {
+        let text = traced(Counter::Outcome(Outcome::ToLink), 1).text();
+        assert!(text.contains("verdict    forward (to-link)\n"), "{text}");
+        assert!(text.contains("rule       edge-a-rabbitmq\n"), "{text}");
+        assert!(text.contains("leaves by  if3\n"), "{text}");
+        assert!(text.contains("rewritten  tcp 10.0.0.5:40000"), "{text}");
+        let open = traced(Counter::Outcome(Outcome::ToLink), 0).text();
+        assert!(open.contains("of a flow that is already open"), "{open}");
+    }
+
+    #[test]
+    fn a_refused_packet_names_its_reason() {
+        let refused = traced(Counter::Refused(Reason::NoPolicy), 0);
+        let text = refused.text();
+        assert!(text.contains("verdict  refuse (no-policy)\n"), "{text}");
+        assert!(text.contains(Reason::NoPolicy.help()), "{text}");
+        assert!(!text.contains("rewritten") && !text.contains("leaves by"), "{text}");
+        let json = serde_json::to_value(&refused).unwrap();
+        assert_eq!(json["verdict"], "refuse");
+        assert_eq!(json["reason"]["label"], "no-policy");
+        assert_eq!(json["rule"], serde_json::Value::Null);
+        assert_eq!(json["egress"], serde_json::Value::Null);
+    }
+}

@@ -6,11 +6,14 @@ use super::GENERATED;
 use crate::ctl::Arguments;
 use crate::daemon_cli::DaemonArguments;
 
+/// Columns of the help texts, whatever terminal they are written in.
+const WIDTH: usize = 90;
+
 pub(super) fn page() -> String {
     let mut page = format!("# Command lines\n{GENERATED}");
     let programs = [(DaemonArguments::command(), "gatewayd"), (Arguments::command(), "gatewayctl")];
     for (mut command, name) in programs {
-        command = command.version(None::<&'static str>).disable_version_flag(true);
+        command = command.disable_version_flag(true).term_width(WIDTH);
         command.build();
         describe(&mut page, &command, name, 2);
     }
@@ -19,7 +22,12 @@ pub(super) fn page() -> String {
 
 fn describe(page: &mut String, command: &Command, name: &str, level: usize) {
     let marks = "#".repeat(level);
-    let help = command.clone().disable_help_subcommand(true).render_long_help().to_string();
+    // What every command has is told once, above them all.
+    let command_alone = command.clone().term_width(WIDTH).mut_args(|option| {
+        let is_common = option.is_global_set() || option.get_id() == "help";
+        if level > 2 && is_common { option.hide(true) } else { option }
+    });
+    let help = command_alone.disable_help_subcommand(true).render_long_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     page.push_str(&format!("\n{marks} {name}\n\n```text\n{}\n```\n", help.join("\n").trim()));
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
