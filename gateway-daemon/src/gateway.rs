@@ -79,7 +79,7 @@ impl GatewayError {
     /// Whether the operator's files, not the host, have to change.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Observe(ObserveError::Name(_)) => true,
+            Self::Config(_) | Self::Compile(_) | Self::Observe(ObserveError::Name(_)) => true,
             Self::Link(error) => error.is_configuration(),
             _ => false,
         }
@@ -134,6 +134,7 @@ impl Gateway {
                 if !made_before {
                     surroundings.remove_link(&link).await;
                 }
+                surroundings.remove_unless_in_force();
                 Err(error)
             }
         }
@@ -331,6 +332,22 @@ impl Surroundings {
         interfaces.insert(file.model.link().interface.clone(), interfaces::link(device));
         let tables = compile(&file.model, &interfaces)?;
         Ok(self.data_plane.apply(&tables)?)
+    }
+
+    /// Takes away what a start made that came to nothing; what an earlier daemon brought in force
+    /// stays.
+    fn remove_unless_in_force(self) {
+        let Self { instance, data_plane, .. } = self;
+        if data_plane.observe().is_ok_and(|observed| observed.generation != 0) {
+            return;
+        }
+        drop(data_plane);
+        if let Err(error) = gateway_dataplane::detach(instance.name().as_str()) {
+            tracing::warn!(%error, "could not remove the pins again");
+        }
+        if let Err(error) = instance.remove() {
+            tracing::warn!(%error, "could not remove the run directory again");
+        }
     }
 
     async fn remove_link(&self, settings: &LinkSettings) {

@@ -251,8 +251,15 @@ async fn detach(instance: &Instance, yes: bool) -> Result<()> {
     if !yes && io::stdin().is_terminal() {
         confirm(instance)?;
     }
-    // Held to the end, so that no daemon makes again what is being removed.
-    let _lock = instance.lock().context("the data path stays")?;
+    if let Some(pid) = instance.daemon() {
+        bail!(
+            "instance {}: its gatewayd is running (process {pid}) and would make again what is \
+             removed; stop it first (`systemctl stop gatewayd`)",
+            instance.name()
+        );
+    }
+    // Held to the end, so that no daemon starts meanwhile.
+    let _lock = instance.lock()?;
     let link = match Place::open(instance.clone()) {
         Ok(place) => place.link_name().await,
         // Of another version, or broken: to be removed all the same.

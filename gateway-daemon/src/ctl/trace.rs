@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use gateway_common::desired::Tables;
-use gateway_common::map::{Counter, NameKey, NameKind, Outcome, ServiceKind};
+use gateway_common::map::{AllowKey, Counter, NameKey, NameKind, Outcome, ServiceKind};
 use gateway_common::{LocalAddress, Protocol, TransitAddress};
 use gateway_control::model::{SiteModel, SiteName};
 use gateway_dataplane::{PacketDescription, Program, Trace, TracePoint, TransportDescription};
@@ -78,6 +78,8 @@ pub(crate) struct Traced {
     pub counter: &'static str,
     /// Why it is refused.
     pub reason: Option<Why>,
+    /// Whether it belongs to a flow that is open already (`known`) or would open one (`new`).
+    pub flow: Option<&'static str>,
     /// The rule that allows it.
     pub rule: Option<Rule>,
     /// The packet as it goes on.
@@ -163,17 +165,27 @@ impl Traced {
             }
             Counter::Outcome(_) => None,
         };
+        let before = Summary::of(&trace.before);
+        let after = if forwarded { Summary::of(&trace.after) } else { None };
+        let is_ours = forwarded && report.counter != Counter::Outcome(Outcome::Relayed);
+        let on_link = if program == Program::LinkIngress { &before } else { &after };
+        let rule = match report.rule {
+            0 if is_ours => on_link.as_ref().and_then(|packet| rule_of(tables, packet)),
+            0 => None,
+            judged => Some(judged),
+        };
         Self {
             program: program.name(),
-            packet: Summary::of(&trace.before),
+            packet: before,
             verdict,
             counter: label(report.counter),
             reason,
-            rule: (report.rule != 0).then(|| Rule {
-                number: report.rule,
-                id: tables.name(NameKey::new(NameKind::Rule, report.rule)),
+            flow: is_ours.then_some(if report.rule == 0 { "known" } else { "new" }),
+            rule: rule.map(|number| Rule {
+                number,
+                id: tables.name(NameKey::new(NameKind::Rule, number)),
             }),
-            rewritten: if forwarded { Summary::of(&trace.after) } else { None },
+            rewritten: after,
             egress: forwarded.then(|| Egress {
                 index: report.interface,
                 interface: interface(report.interface),
@@ -190,7 +202,6 @@ impl Answer for Traced {
             (None, "forward") if self.counter == Outcome::Relayed.label() => {
                 Some("none: the gateways at both ends decide".into())
             }
-            (None, "forward") => Some("of a flow that is already open".into()),
             (None, _) => None,
         };
         let verdict = format!("{} ({})", self.verdict, self.counter);
@@ -199,12 +210,26 @@ impl Answer for Traced {
             ("program", Some(self.program.to_owned())),
             ("verdict", Some(verdict)),
             ("reason", self.reason.as_ref().map(|why| why.help.to_owned())),
+            ("flow", self.flow.map(str::to_owned)),
             ("rule", rule),
             ("rewritten", shown(&self.rewritten)),
             ("leaves by", self.egress.as_ref().map(|it| it.interface.clone())),
         ];
         pairs(lines.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
+}
+
+/// The rule that allows the flow of a packet between transit addresses. The programs name it only when
+/// they judge a flow, which for a known one was earlier, under the same tables.
+fn rule_of(tables: &Tables, packet: &Summary) -> Option<u32> {
+    let (source, destination) =
+        (TransitAddress::from(packet.source), TransitAddress::from(packet.destination));
+    let held = |service, client| {
+        let key = AllowKey::exact(service, client);
+        let covering = tables.allows.iter().filter(|(allow, _)| allow.covers(&key));
+        covering.max_by_key(|(allow, _)| allow.bits()).map(|(_, allow)| allow.rule)
+    };
+    held(destination, source).or_else(|| held(source, destination))
 }
 
 fn transport(arguments: &TraceArguments) -> Result<TransportDescription, TraceError> {
@@ -379,8 +404,20 @@ mod tests {
         assert!(text.contains("rule       edge-a-rabbitmq\n"), "{text}");
         assert!(text.contains("leaves by  if3\n"), "{text}");
         assert!(text.contains("rewritten  tcp 10.0.0.5:40000"), "{text}");
-        let open = traced(Counter::Outcome(Outcome::ToLink), 0).text();
-        assert!(open.contains("of a flow that is already open"), "{open}");
+        assert!(text.contains("flow       new\n"), "{text}");
+    }
+
+    #[test]
+    fn the_rule_of_a_known_flow_is_found_in_the_tables() {
+        let tables = sample::tables();
+        let words = "--from 240.0.16.5 --link --to 240.0.8.1 --port 5672";
+        let (point, packet) = resolve(&arguments(words), &tables, None).unwrap();
+        let report = Report { counter: Counter::Outcome(Outcome::ToLan), rule: 0, interface: LAN };
+        let before = packet.frame().unwrap();
+        let trace = Trace { report, after: before.clone(), before };
+        let known = Traced::of(point.program, &trace, &tables, |index| format!("if{index}"));
+        assert_eq!(known.flow, Some("known"));
+        assert_eq!(known.rule, Some(Rule { number: 1, id: "edge-a-rabbitmq".into() }));
     }
 
     #[test]
