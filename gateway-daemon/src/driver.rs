@@ -65,7 +65,7 @@ async fn serve(file: SiteFile, instance: Instance) -> Result<()> {
     tasks.spawn(listen_for_hangups(hangups, reload));
     tasks.spawn(listen_for_interfaces(events, change));
     service_manager::ready(&gateway.summary());
-    Loop { gateway, reloads, changes, tasks }.run().await
+    Loop { gateway, reloads, changes, tasks, failure: None }.run().await
 }
 
 struct Loop {
@@ -73,6 +73,8 @@ struct Loop {
     reloads: mpsc::Receiver<Told>,
     changes: mpsc::Receiver<Told>,
     tasks: JoinSet<Result<()>>,
+    /// Why the last attempt to follow the interfaces failed, which is told once.
+    failure: Option<String>,
 }
 
 impl Loop {
@@ -113,7 +115,10 @@ impl Loop {
             Err(error) => Err(error.into()),
         };
         match reloaded {
-            Ok(()) => service_manager::ready(&self.gateway.summary()),
+            Ok(()) => {
+                self.failure = None;
+                service_manager::ready(&self.gateway.summary());
+            }
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::from(error));
                 tracing::error!(%error, "reload failed; what was in force stays");
@@ -125,14 +130,19 @@ impl Loop {
     }
 
     async fn follow(&mut self) {
-        let was_unsettled = self.gateway.is_unsettled();
         match self.gateway.follow().await {
-            Ok(()) if was_unsettled => service_manager::status(&self.gateway.summary()),
-            Ok(()) => {}
+            Ok(()) => {
+                if self.failure.take().is_some() {
+                    service_manager::status(&self.gateway.summary());
+                }
+            }
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::warn!(%error, "could not follow a change of the interfaces; trying again");
-                service_manager::status(&error);
+                if self.failure.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "could not follow a change of the interfaces; trying again");
+                    service_manager::status(&error);
+                    self.failure = Some(error);
+                }
             }
         }
     }

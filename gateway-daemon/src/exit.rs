@@ -1,6 +1,5 @@
 //! What an error means for the exit code: 2 when the operator's files must change, else 1.
 
-use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -29,9 +28,22 @@ pub fn code(error: &anyhow::Error) -> u8 {
     if configuration { CONFIGURATION } else { FAILURE }
 }
 
-fn say(program: &str, text: &dyn Display) {
+fn say(program: &str, text: &str) {
     // Nobody is left to be told if standard error is closed.
-    let _ = writeln!(std::io::stderr(), "{program}: {text}");
+    let _ = writeln!(std::io::stderr(), "{program}: {}", shortened(text));
+}
+
+/// A text of a readable length: of a kernel that refuses a program, its reasons can be thousands of
+/// lines, of which the last ones count.
+fn shortened(text: &str) -> String {
+    const FIRST: usize = 20;
+    const LAST: usize = 30;
+    let lines: Vec<&str> = text.lines().collect();
+    let Some(left_out) = lines.len().checked_sub(FIRST + LAST).filter(|count| *count > 0) else {
+        return text.to_owned();
+    };
+    let (first, last) = (&lines[..FIRST], &lines[FIRST + left_out..]);
+    format!("{}\n[{left_out} lines left out]\n{}", first.join("\n"), last.join("\n"))
 }
 
 #[cfg(test)]
@@ -48,5 +60,16 @@ mod tests {
         let link = LinkError::Settings { interface, reason: "it contradicts itself".into() };
         assert_eq!(code(&GatewayError::from(link).into()), CONFIGURATION);
         assert_eq!(code(&anyhow::anyhow!("the disk is full")), FAILURE);
+    }
+
+    #[test]
+    fn long_texts_keep_their_ends() {
+        let short: String = (0..50).map(|n| format!("{n}\n")).collect();
+        assert_eq!(shortened(&short), short);
+        let long: String = (0..5000).map(|n| format!("{n}\n")).collect();
+        let shown = shortened(&long);
+        assert_eq!(shown.lines().count(), 51);
+        assert!(shown.starts_with("0\n1\n") && shown.ends_with("4998\n4999"), "{shown}");
+        assert!(shown.contains("[4950 lines left out]"), "{shown}");
     }
 }

@@ -35,15 +35,19 @@ to = "web.cloud"
 "#;
 
 fn run(program: &str, words: &[&str]) -> Output {
-    Command::new(program).args(words).env_remove("NOTIFY_SOCKET").output().unwrap()
+    Command::new(program)
+        .args(words)
+        .env_remove("NOTIFY_SOCKET")
+        .output()
+        .expect("the program starts")
 }
 
 fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    String::from_utf8(output.stdout.clone()).expect("text")
 }
 
 fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    String::from_utf8(output.stderr.clone()).expect("text")
 }
 
 /// A directory of one test, removed at its end.
@@ -52,20 +56,20 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("presence-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
+        fs::create_dir_all(&path).expect("a directory");
         Self(path)
     }
 
     fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
+        fs::write(&path, text).expect("a file");
+        path.to_str().expect("a path of plain characters").to_owned()
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
+        fs::remove_dir_all(&self.0).expect("it is there");
     }
 }
 

@@ -137,7 +137,7 @@ impl Place {
 
     async fn status(&self) -> Result<Status> {
         let Observed { tables, generation, .. } = self.inspector.observe()?;
-        let links = self.links().await.ok();
+        let links = self.links().await.map_err(|error| format!("{error:#}"));
         let (peers, peers_up) = links.as_ref().map_or((0, 0), Links::summary);
         let name = self.link_name().await;
         let device = match &name {
@@ -172,7 +172,7 @@ impl Place {
             },
             problems: Vec::new(),
         };
-        Ok(status.judged(links.as_ref()))
+        Ok(status.judged(links.as_ref().map_err(String::clone)))
     }
 
     fn attachments(&self) -> Result<Vec<Attached>> {

@@ -101,8 +101,8 @@ impl Problem {
 }
 
 impl Status {
-    /// Finds what is wrong, and notes it.
-    pub(crate) fn judged(mut self, links: Option<&Links>) -> Self {
+    /// Finds what is wrong, and notes it. `links` are the link's peers, or why they cannot be read.
+    pub(crate) fn judged(mut self, links: Result<&Links, String>) -> Self {
         let mut problems = Vec::new();
         if self.generation == 0 {
             problems.push(Problem::new(
@@ -128,6 +128,12 @@ impl Status {
             problems.push(Problem::new(
                 format!("link device {name} is gone or down"),
                 "start gatewayd, which makes it; if it runs, look into its log",
+            ));
+        }
+        if let (Err(error), true) = (&links, self.link.up) {
+            problems.push(Problem::new(
+                format!("the link's peers cannot be read: {error}"),
+                "restart gatewayd, which looks after the link device",
             ));
         }
         for row in links.map(Links::rows).unwrap_or_default() {
@@ -239,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_sound_gateway_has_no_problems() {
-        let text = status().judged(None).text();
+        let text = status().judged(Ok(&Links::of(&[], None))).text();
         assert!(text.ends_with("no problems\n"), "{text}");
         assert!(text.contains("gatewayd    running (process 77)\n"), "{text}");
         assert!(text.contains("presence up, mtu 1420, 1 of 1 peers up"), "{text}");
@@ -254,7 +260,7 @@ mod tests {
         status.attachments[0].active = false;
         status.link.up = false;
         status.counts.flows = 1024;
-        let judged = status.judged(None);
+        let judged = status.judged(Err(String::new()));
         assert_eq!(judged.problems.len(), 5);
         assert!(judged.problems.iter().all(|it| !it.problem.is_empty() && !it.remedy.is_empty()));
         let text = judged.text();
