@@ -17,8 +17,8 @@ pub(super) fn page() -> String {
          `/sys/fs/bpf/presence/INSTANCE/v{ABI}/maps/`; the number is that of these layouts, and a \
          program of another number does not touch them. `gatewayctl map` lists, dumps and looks \
          up.\n\n\
-         | name | kind | key, octets | value, octets | entries | a key, for `map lookup` |\n\
-         |---|---|---|---|---|---|\n"
+         | name | holds | kind | key, octets | value, octets | entries | a key, for `map lookup` |\n\
+         |---|---|---|---|---|---|---|\n"
     );
     let mut rows = Vec::new();
     macro_rules! describe {
@@ -35,13 +35,52 @@ pub(super) fn page() -> String {
 }
 
 fn row<M: Map<Key: KeyText>>() -> String {
+    let (holds, index) = about(M::NAME);
     format!(
-        "| `{}` | {} | {} | {} | {} | {} |\n",
+        "| `{}` | {holds} | {} | {} | {} | {} | {} |\n",
         M::NAME,
         kind(M::KIND),
         size_of::<M::Key>(),
         size_of::<M::Value>(),
         M::CAPACITY,
-        cell(M::Key::FORM),
+        cell(index.unwrap_or(M::Key::FORM)),
     )
+}
+
+/// What a map holds and, where it is an array, what its index counts.
+fn about(name: &str) -> (&'static str, Option<&'static str>) {
+    match name {
+        Allows::NAME => ("who may use which service, and by which rule", None),
+        Counters::NAME => ("what became of packets", Some("a label: no-policy")),
+        Current::NAME => ("the generation in force", Some("0")),
+        Flows::NAME => ("flows, and how they are translated here", None),
+        Names::NAME => ("names of sites, services and rules, for people", None),
+        Nats::NAME => ("which flow a back end's reply belongs to", None),
+        Ports::NAME => ("ports that services declare", None),
+        Presences::NAME => {
+            ("what an address of the presence pool stands for", Some("its offset in the pool: 8"))
+        }
+        Routes::NAME => (
+            "which site owns a part of the transit pool, and the link that leads there",
+            Some("4096 addresses each, counted from the pool's first: 1"),
+        ),
+        Services::NAME => ("services of this site and others", None),
+        SettingsSlots::NAME => ("the site's settings, in force and before", Some("0 or 1")),
+        _ => ("", None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_map_is_described() {
+        macro_rules! check {
+            ($($map:ident),+) => {
+                $(assert!(!about($map::NAME).0.is_empty(), "{}", $map::NAME);)+
+            };
+        }
+        for_each_map!(check);
+    }
 }
