@@ -33,8 +33,8 @@ pub(crate) enum Need {
 pub(crate) const ALL: [Need; 4] =
     [Need::KernelHalf, Need::KernelHalfLint, Need::Guests, Need::Sites];
 
-const GUEST_PACKAGES: [&str; 5] =
-    ["busybox-static", "iproute2", "iputils-ping", "kmod", "qemu-system-x86"];
+const GUEST_PACKAGES: [&str; 6] =
+    ["busybox-static", "ethtool", "iproute2", "iputils-ping", "kmod", "qemu-system-x86"];
 const COMPILER_PACKAGES: [&str; 3] = ["cargo-web", "rust-web-src", "rustc-web"];
 const LINT_PACKAGE: &str = "rust-web-clippy";
 /// The last series that loads the compiler's own LLVM instead of bringing one.

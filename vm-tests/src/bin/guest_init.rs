@@ -87,6 +87,7 @@ fn run_test(file: &Path) -> Result<(String, bool)> {
         .env("PATH", PATH)
         .env("HOME", "/root")
         .env("RUST_BACKTRACE", "1")
+        .env("RUST_LIB_BACKTRACE", "0")
         .env("PRESENCE_BIN_DIR", "/usr/bin")
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
