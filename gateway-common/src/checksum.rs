@@ -5,8 +5,11 @@ use crate::address::{Ipv4, Port};
 
 /// What changes in a checksum when words it covers change: the sum of the new words less the old
 /// ones, in one's complement, in memory order. The kernel's checksum helpers take it as it is.
+///
+/// Kept as a 64-bit sum that is folded only when it is used: an end-around carry at every step would
+/// be a branch that the verifier follows both ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delta(u32);
+pub struct Delta(u64);
 
 impl Delta {
     /// Nothing changes.
@@ -15,7 +18,8 @@ impl Delta {
     /// The raw difference.
     #[inline(always)]
     pub const fn word(self) -> u32 {
-        self.0
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        ((sum & 0xffff_ffff) + (sum >> 32)) as u32
     }
 
     /// Whether nothing changes.
@@ -27,7 +31,7 @@ impl Delta {
     /// Adds the change of one 32-bit word.
     #[inline(always)]
     pub const fn word_changed(self, old: u32, new: u32) -> Self {
-        Self(add(add(self.0, !old), new))
+        Self(self.0 + !old as u64 + new as u64)
     }
 
     /// Adds the change of an address.
@@ -46,27 +50,23 @@ impl Delta {
     /// complement is a rotation (RFC 1071 section 2, byte order independence).
     #[inline(always)]
     pub const fn odd_port_changed(self, old: Port, new: Port) -> Self {
-        let change = Self::NONE.port_changed(old, new).0;
-        Self(add(self.0, change.rotate_right(8)))
+        let change = Self::NONE.port_changed(old, new).word();
+        Self(self.0 + change.rotate_right(8) as u64)
     }
 
     /// The checksum that stood as `checksum` before the change.
     #[inline(always)]
     pub const fn apply(self, checksum: [u8; 2]) -> [u8; 2] {
         let old = u16::from_ne_bytes(checksum);
-        (!fold(add(self.0, !old as u32))).to_ne_bytes()
+        (!fold(self.0 + !old as u64)).to_ne_bytes()
     }
 }
 
-/// One's-complement sum.
+/// The one's-complement sum of the four 16-bit words of `sum`.
 #[inline(always)]
-const fn add(a: u32, b: u32) -> u32 {
-    let (sum, carry) = a.overflowing_add(b);
-    sum.wrapping_add(carry as u32)
-}
-
-#[inline(always)]
-const fn fold(sum: u32) -> u16 {
+const fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     sum as u16
@@ -81,8 +81,8 @@ mod tests {
     fn checksum(bytes: &[u8]) -> [u8; 2] {
         let sum = bytes
             .chunks(2)
-            .map(|pair| u16::from_ne_bytes([pair[0], *pair.get(1).unwrap_or(&0)]) as u32)
-            .fold(0, add);
+            .map(|pair| u64::from(u16::from_ne_bytes([pair[0], *pair.get(1).unwrap_or(&0)])))
+            .sum();
         (!fold(sum)).to_ne_bytes()
     }
 

@@ -95,6 +95,11 @@ fn rustflags(host_arch: &str) -> String {
         "-Clink-arg=--btf",
         "-Ctarget-cpu=v3",
         "-Ctarget-feature=+allows-misaligned-mem-access",
+        // Two conditions folded into one evaluate the second on a register that the first may have
+        // left unset, which the verifier refuses ("!read_ok"). Said to the compiler and to the linker,
+        // which both optimise.
+        "-Cllvm-args=-bonus-inst-threshold=0",
+        "-Clink-arg=--llvm-args=-bonus-inst-threshold=0",
     ]
     .join("\x1f")
 }

@@ -7,7 +7,7 @@ use core::mem::size_of;
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_OK, TC_ACT_SHOT, xdp_action,
+        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action,
     },
     helpers::generated::{
         bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head,
@@ -208,13 +208,15 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn arrival(&self) -> Arrival {
         // SAFETY: the verifier turns reads of the context into reads of the packet's fields.
-        let (interface, kind, segments) = unsafe {
-            ((*self.raw()).ingress_ifindex, (*self.raw()).pkt_type, (*self.raw()).gso_segs)
+        let (interface, kind, tagged, segments) = unsafe {
+            let skb = self.raw();
+            ((*skb).ingress_ifindex, (*skb).pkt_type, (*skb).vlan_present, (*skb).gso_segs)
         };
         Arrival {
             interface,
             ip: self.ip,
-            for_us: kind == PACKET_HOST,
+            // A tag that was taken off the frame makes it another network's.
+            for_us: kind == PACKET_HOST && tagged == 0,
             packets: if segments == 0 { 1 } else { segments },
             now: now(),
         }
@@ -324,7 +326,8 @@ impl Executor for Skb {
     #[inline(always)]
     fn pass(&self) -> i32 {
         self.report(Report::of(Counter::Outcome(Outcome::Passed)));
-        TC_ACT_OK
+        // Not "ok", which would keep the packet from other programs at the same hook.
+        TC_ACT_UNSPEC
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! The flow table: one entry a flow, both directions, at every gateway that translates it.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use super::map;
 use crate::{
@@ -15,10 +15,8 @@ map! {
 
 /// What a flow is called between gateways. Both gateways, and both directions at each of them,
 /// derive the same key from a packet.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(8))]
 pub struct FlowKey {
     /// Stands for the client.
     pub client: TransitAddress,
@@ -30,9 +28,17 @@ pub struct FlowKey {
     pub service_port: Port,
     /// The protocol.
     pub protocol: Protocol,
-    // Zero; one word and one octet, which are compared aligned, as the verifier demands on the stack.
-    padding: u8,
-    more_padding: u16,
+    padding: [u8; 3],
+}
+
+/// As two words: field by field would be a branch each, on the way of every probe for a port.
+impl PartialEq for FlowKey {
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        let a: [u64; 2] = transmute!(*self);
+        let b: [u64; 2] = transmute!(*other);
+        (a[0] ^ b[0]) | (a[1] ^ b[1]) == 0
+    }
 }
 
 impl FlowKey {
@@ -45,8 +51,7 @@ impl FlowKey {
             client_port: ends.client_port,
             service_port: ends.service_port,
             protocol,
-            padding: 0,
-            more_padding: 0,
+            padding: [0; 3],
         }
     }
 

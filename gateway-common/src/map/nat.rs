@@ -12,7 +12,9 @@ map! {
 }
 
 /// A back end's reply as it arrives from the LAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct NatKey {
     /// Its source.
@@ -25,9 +27,7 @@ pub struct NatKey {
     pub client_port: Port,
     /// Its protocol.
     pub protocol: Protocol,
-    // Zero; see `FlowKey`.
-    padding: u8,
-    more_padding: u16,
+    padding: [u8; 3],
 }
 
 impl NatKey {
@@ -40,8 +40,7 @@ impl NatKey {
             backend_port: ends.service_port,
             client_port: ends.client_port,
             protocol,
-            padding: 0,
-            more_padding: 0,
+            padding: [0; 3],
         }
     }
 }

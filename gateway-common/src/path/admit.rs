@@ -1,7 +1,10 @@
 //! Whether a packet's flow may be: found in the table and still allowed, or judged against services,
 //! permissions and ports, and opened.
 
-use super::{Arrival, Packet, flow, nat};
+use super::{
+    Arrival, Packet, flow,
+    nat::{self, Reserved},
+};
 use crate::{
     LocalAddress, Port, Reason,
     map::{
@@ -188,14 +191,15 @@ fn open<T: Tables>(
     if judgement.is_here != (from == From::Link) {
         return Err(Reason::NoService);
     }
-    let (client, client_port, fresh) = match from {
-        From::Lan => (LocalAddress(packet.source()), key.client_port, None),
-        From::Link => {
-            let Judgement { clients, service, port, .. } = judgement;
-            let reserved = nat::reserve(tables, key, clients, service, port)?;
-            (clients, reserved.port, reserved.fresh)
-        }
-    };
+    let mut client = LocalAddress(packet.source());
+    let mut client_port = key.client_port;
+    let mut reserved = Reserved::default();
+    if from == From::Link {
+        let Judgement { clients, service, port, .. } = judgement;
+        reserved = nat::reserve(tables, key, clients, service, port)?;
+        client = clients;
+        client_port = reserved.nat.client_port;
+    }
     let (service, service_port) = (judgement.service, judgement.port);
     let ends = Endpoints { client, client_port, service, service_port };
     let mut opened =
@@ -205,8 +209,8 @@ fn open<T: Tables>(
     match insert(tables, key, &opened) {
         Insertion::Inserted | Insertion::Exists => Ok(ends),
         Insertion::Full => {
-            if let Some(fresh) = fresh {
-                tables.remove_nat(&fresh);
+            if reserved.is_fresh {
+                tables.remove_nat(&reserved.nat);
             }
             Err(Reason::FlowTableFull)
         }

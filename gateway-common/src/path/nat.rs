@@ -18,14 +18,16 @@ const PORTS: u32 = 65_536 - FIRST;
 const PROBES: u32 = 16;
 
 /// A reserved port.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reserved {
-    pub(super) port: Port,
-    /// The entry to give back if the flow cannot be opened after all; `None` when it was there before.
-    pub(super) fresh: Option<NatKey>,
+    /// The entry that reserves it.
+    pub(super) nat: NatKey,
+    /// Made just now, to be given back if the flow cannot be opened after all.
+    pub(super) is_fresh: bool,
 }
 
-/// Reserves a port of `clients` towards `backend` for the flow `key`.
+/// Reserves a port of `clients` towards `backend` for the flow `key`. A protocol without ports has one
+/// place for each back end.
 #[inline(always)]
 pub(super) fn reserve<T: Tables>(
     tables: &T,
@@ -34,31 +36,37 @@ pub(super) fn reserve<T: Tables>(
     backend: LocalAddress,
     backend_port: Port,
 ) -> Result<Reserved, Reason> {
+    let ends = Endpoints {
+        client: clients,
+        client_port: Port::NONE,
+        service: backend,
+        service_port: backend_port,
+    };
+    let mut nat = NatKey::new(ends, key.protocol);
+    if has_ports(key.protocol) {
+        nat.client_port = first_free(tables, key, nat)?;
+    }
+    match tables.nat(&nat) {
+        Some(owner) if owner == *key => Ok(Reserved { nat, is_fresh: false }),
+        Some(_) => Err(Reason::PortsExhausted),
+        None => match tables.insert_nat(&nat, key) {
+            Insertion::Inserted => Ok(Reserved { nat, is_fresh: true }),
+            // Another CPU took it this moment; the client will try again.
+            Insertion::Exists => Err(Reason::PortsExhausted),
+            Insertion::Full => Err(Reason::FlowTableFull),
+        },
+    }
+}
+
+/// The first of the flow's candidates that nobody holds, or that the flow holds already.
+#[inline(always)]
+fn first_free<T: Tables>(tables: &T, key: &FlowKey, mut nat: NatKey) -> Result<Port, Reason> {
     let hash = hash(key);
     for probe in 0..PROBES {
-        let client_port = candidate(key.protocol, hash, probe);
-        let ends = Endpoints {
-            client: clients,
-            client_port,
-            service: backend,
-            service_port: backend_port,
-        };
-        let nat = NatKey::new(ends, key.protocol);
+        nat.client_port = candidate(hash, probe);
         match tables.nat(&nat) {
-            Some(owner) if owner == *key => {
-                return Ok(Reserved { port: client_port, fresh: None });
-            }
-            Some(_) => {}
-            None => match tables.insert_nat(&nat, key) {
-                Insertion::Inserted => {
-                    return Ok(Reserved { port: client_port, fresh: Some(nat) });
-                }
-                Insertion::Exists => {}
-                Insertion::Full => return Err(Reason::FlowTableFull),
-            },
-        }
-        if !has_ports(key.protocol) {
-            return Err(Reason::PortsExhausted);
+            Some(owner) if owner != *key => {}
+            Some(_) | None => return Ok(nat.client_port),
         }
     }
     Err(Reason::PortsExhausted)
@@ -71,10 +79,7 @@ const fn has_ports(protocol: Protocol) -> bool {
 }
 
 #[inline(always)]
-const fn candidate(protocol: Protocol, hash: u32, probe: u32) -> Port {
-    if !has_ports(protocol) {
-        return Port::NONE;
-    }
+const fn candidate(hash: u32, probe: u32) -> Port {
     // 25,667 shares no factor with the number of ports, so that all probes differ.
     let offset = (hash % PORTS + probe * 25_667) % PORTS;
     Port::new((FIRST + offset) as u16)
@@ -114,16 +119,15 @@ mod tests {
     #[test]
     fn probes_differ_and_stay_in_range() {
         let ports: std::collections::BTreeSet<u16> =
-            (0..PROBES).map(|probe| candidate(Protocol::TCP, u32::MAX, probe).number()).collect();
+            (0..PROBES).map(|probe| candidate(u32::MAX, probe).number()).collect();
         assert_eq!(ports.len(), PROBES as usize);
         assert!(ports.iter().all(|port| u32::from(*port) >= FIRST));
     }
 
     #[test]
     fn neighbouring_flows_spread() {
-        let ports: std::collections::BTreeSet<u16> = (1024..5120)
-            .map(|port| candidate(Protocol::TCP, hash(&key(port)), 0).number())
-            .collect();
+        let ports: std::collections::BTreeSet<u16> =
+            (1024..5120).map(|port| candidate(hash(&key(port)), 0).number()).collect();
         // 4096 draws out of 64,512 leave 3,969 distinct ones on average.
         assert!(ports.len() > 3900, "{}", ports.len());
     }

@@ -36,6 +36,8 @@ impl Transport {
 pub(crate) const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const DCCP: u8 = 33;
+const UDP_LITE: u8 = 136;
 
 /// One entry of a service's port list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +137,8 @@ fn ip_protocol(protocol: u8) -> Result<PortSpec, ValueError> {
         ICMP => "icmp-echo",
         TCP => "tcp/*",
         UDP => "udp/*",
+        // RFC 4340 section 9.1 and RFC 3828 section 3.1: their checksums cover the IP addresses.
+        DCCP | UDP_LITE => return Err(ValueError::AddressBoundProtocol { protocol }),
         _ => return Ok(PortSpec::Ip(protocol)),
     };
     Err(ValueError::NamedProtocol { protocol, instead })
@@ -232,6 +236,10 @@ mod tests {
         }
         for (text, remedy) in [("ip/1", "icmp-echo"), ("ip/6", "tcp/*"), ("ip/17", "udp/*")] {
             assert!(text.parse::<PortSpec>().unwrap_err().to_string().contains(remedy), "{text}");
+        }
+        for text in ["ip/33", "ip/136"] {
+            let error = text.parse::<PortSpec>().unwrap_err();
+            assert!(matches!(error, ValueError::AddressBoundProtocol { .. }), "{text}: {error}");
         }
         for text in ["tcp/9-8", "tcp/9-9"] {
             let error = text.parse::<PortSpec>().unwrap_err();

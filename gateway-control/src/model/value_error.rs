@@ -104,6 +104,15 @@ pub enum ValueError {
         /// The notation.
         instead: &'static str,
     },
+    /// A protocol whose checksums cover the addresses that gateways translate.
+    #[error(
+        "IP protocol {protocol} protects the addresses by a checksum of its own, so it does not \
+         survive translation; carry it in UDP, or leave it out"
+    )]
+    AddressBoundProtocol {
+        /// The number.
+        protocol: u8,
+    },
     /// An empty port list.
     #[error("the list is empty, so nothing of the service could be used; name a port")]
     NoPorts,

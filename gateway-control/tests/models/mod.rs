@@ -152,7 +152,7 @@ fn ports() -> impl Strategy<Value = Ports> {
                 4 if width > 0 => format!("udp/{low}-{high}"),
                 5 if !whole => {
                     whole = true;
-                    format!("ip/{}", 18 + low % 200)
+                    format!("ip/{}", 137 + low % 119)
                 }
                 6 if !other => {
                     other = true;
