@@ -61,7 +61,7 @@ const MISTAKES: [Mistake; 6] = [
         what: "an interface that does not exist",
         instead_of: "interface = \"lan0\"",
         stands: "interface = \"lan9\"",
-        code: CONFIGURATION,
+        code: OTHER,
         named: &["lan9"],
     },
     Mistake {
@@ -98,7 +98,7 @@ fn a_second_gateway_of_an_instance_is_refused() -> Result<()> {
     in_a_lab(|lab| {
         let gateway = &lab.site(&EDGE_A).gateway;
         let output = gateway.try_site_file(&gateway.site_file(), BOUND)?;
-        expect(&output, OTHER, &[gateway.instance(), "running"])
+        expect(&output, OTHER, &[gateway.instance(), "runs it already"])
     })
 }
 

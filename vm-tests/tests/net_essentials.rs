@@ -31,6 +31,7 @@ fn watched(lab: &mut Lab, steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<
         findings.push((place, sniffer.finish()?));
     }
     outcome?;
+    findings[0].1.must_be_busy_and_clean().context(findings[0].0)?;
     findings.iter().try_for_each(|(place, it)| it.must_be_clean().context(*place))
 }
 
@@ -41,6 +42,7 @@ fn use_each_other(lab: &mut Lab) -> Result<()> {
     scenario::pings(lab).context("ping")?;
     scenario::datagrams(lab).context("UDP")?;
     scenario::download(lab, DOWNLOAD).context("download")?;
+    scenario::download_between_edges(lab, DOWNLOAD).context("download between edges")?;
     Ok(())
 }
 

@@ -37,6 +37,8 @@ use process::Process;
 use sniffer::{Sniffer, Wire};
 use sweep::Claim;
 
+/// The switch's port to the gateway, and the last part of the gateway's namespace's name.
+const GATEWAY_PORT: &str = "gateway";
 const LINK_BOUND: Duration = Duration::from_secs(30);
 const SERVER_BOUND: Duration = Duration::from_secs(10);
 
@@ -234,7 +236,11 @@ impl Lab {
 
     fn reload(&mut self) -> Result<()> {
         self.write_site_files()?;
-        self.sites.iter_mut().try_for_each(|site| site.gateway.reload().map(drop))
+        self.sites.iter_mut().try_for_each(|site| {
+            let logged = site.gateway.reload()?;
+            ensure!(!logged.contains("reload failed"), "{}: {logged}", site.plan.name);
+            Ok(())
+        })
     }
 
     fn write_site_files(&self) -> Result<()> {
@@ -253,8 +259,16 @@ impl Lab {
             plug(&namespace, "lan0", address, &lan, part_name)?;
             Ok(namespace)
         };
-        let gateway = host("gateway", GATEWAY)?;
+        let gateway = host(GATEWAY_PORT, GATEWAY)?;
         plug(&gateway, "wan0", plan.underlay, &self.underlay, plan.name)?;
+        if choices.mode == "xdp" {
+            // What a program sends back by XDP_TX into a veth is dropped unless the peer polls,
+            // which it does with GRO on: drivers/net/veth.c, veth_xdp_xmit. A network card needs
+            // no such thing.
+            let port = ["-K", GATEWAY_PORT, "gro", "on"];
+            let switched = lan.output(Command::new("ethtool").args(port), SERVER_BOUND)?;
+            ensure!(switched.status.success(), "ethtool cannot switch on GRO: {switched:?}");
+        }
         // Whatever crosses a gateway crosses it through its programs, never through its stack.
         gateway.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "0"))??;
         Ok(Site {

@@ -285,8 +285,10 @@ impl SiteFile<'_> {
         writeln!(text, "[flows]\ncapacity = {}", self.flow_capacity)
     }
 
+    /// The gateways of the client's site and of the service's enforce a rule; hubs between do not.
     fn concerns(&self, rule: &Rule) -> bool {
-        SERVICES.iter().any(|it| it.reference() == rule.to && it.concerns(self.site))
+        let its_service = |it: &&ServicePlan| it.reference() == rule.to && it.site == self.site;
+        rule.from == self.site.name || SERVICES.iter().any(its_service)
     }
 }
 

@@ -80,6 +80,14 @@ pub fn download(lab: &Lab, bytes: u64) -> Result<String> {
     Ok(format!("{bytes} bytes, sha256 {}... as it must be", &digest[..16]))
 }
 
+/// A download with checksum from edge B to edge A, through the hub.
+pub fn download_between_edges(lab: &Lab, bytes: u64) -> Result<String> {
+    let (client, path) = (&lab.site(&EDGE_A).client, format!("/bytes/{bytes}"));
+    let download = client.run(|| Download::open(AGENT_B.at(HTTP_PORT), &path))??;
+    must_match(&download.finish()?, bytes)?;
+    Ok(format!("{bytes} bytes, checksum right"))
+}
+
 /// A host that no rule names gets no answer, over TCP, UDP or ping.
 pub fn visitor_is_refused(lab: &Lab) -> Result<String> {
     let visitor = &lab.site(&EDGE_A).visitor;

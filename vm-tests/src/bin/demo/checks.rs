@@ -79,6 +79,9 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
     }
     report.check("UDP to the echo servers", || scenario::datagrams(lab));
     report.check("edge A downloads 100 MB from the cloud", || scenario::download(lab, DOWNLOAD));
+    report.check("edge A downloads 100 MB from edge B, through the hub", || {
+        scenario::download_between_edges(lab, DOWNLOAD)
+    });
 
     report.part("Permission");
     report.check("a client that no rule names tries", || scenario::visitor_is_refused(lab));
@@ -147,7 +150,7 @@ fn sniffed(report: &mut Report, place: &str, sniffer: Sniffer) {
     let ours = if place == "underlay" { "all WireGuard or ARP" } else { "no foreign address" };
     report.check(&did, || {
         let findings = sniffer.finish()?;
-        findings.must_be_clean()?;
+        findings.must_be_busy_and_clean()?;
         Ok(format!("{} packets, {ours}", findings.packets))
     });
 }
