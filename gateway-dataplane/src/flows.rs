@@ -3,11 +3,11 @@
 //! The programs never wait for the sweeper: to them a flow that timed out is gone, whether its entry
 //! is there or not.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use gateway_common::{
     Ticks,
-    map::{Flow, FlowKey, NatKey, Settings},
+    map::{Flow, FlowKey, NatKey, Plain, Settings},
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -40,7 +40,7 @@ pub fn now() -> Ticks {
 pub(crate) struct Sweeper {
     /// Reserved ports that had no flow at the last sweep. The programs reserve a port just before they
     /// add its flow, so one sweep alone cannot tell a lost port from a new one.
-    suspects: HashMap<NatKey, FlowKey>,
+    suspects: BTreeMap<Bytes, FlowKey>,
 }
 
 impl Sweeper {
@@ -64,8 +64,8 @@ impl Sweeper {
             if is_used(maps, &nat, &key)? {
                 continue;
             }
-            if suspects.get(&nat) != Some(&key) {
-                self.suspects.insert(nat, key);
+            if suspects.get(&bytes(&nat)) != Some(&key) {
+                self.suspects.insert(bytes(&nat), key);
                 continue;
             }
             maps.nats.remove(&nat)?;
@@ -80,14 +80,32 @@ impl Sweeper {
     }
 }
 
-/// All flows, each once.
-pub(crate) fn flows(maps: &Maps) -> Result<HashMap<FlowKey, Flow>, TableError> {
-    maps.flows.entries().collect()
+/// All flows, each once, ordered by the bytes of their keys.
+pub(crate) fn flows(maps: &Maps) -> Result<Vec<(FlowKey, Flow)>, TableError> {
+    once(maps.flows.entries())
 }
 
-/// All reserved ports, each once.
-pub(crate) fn nats(maps: &Maps) -> Result<HashMap<NatKey, FlowKey>, TableError> {
-    maps.nats.entries().collect()
+/// All reserved ports, each once, ordered by the bytes of their keys.
+pub(crate) fn nats(maps: &Maps) -> Result<Vec<(NatKey, FlowKey)>, TableError> {
+    once(maps.nats.entries())
+}
+
+/// A key of either table, byte by byte.
+type Bytes = [u8; 16];
+
+fn bytes<K: Plain>(key: &K) -> Bytes {
+    const { assert!(size_of::<K>() == size_of::<Bytes>()) };
+    let mut bytes = Bytes::default();
+    bytes.copy_from_slice(key.as_bytes());
+    bytes
+}
+
+fn once<K: Plain, V>(
+    entries: impl Iterator<Item = Result<(K, V), TableError>>,
+) -> Result<Vec<(K, V)>, TableError> {
+    let entries = entries.map(|entry| entry.map(|(key, value)| (bytes(&key), (key, value))));
+    let entries: BTreeMap<Bytes, (K, V)> = entries.collect::<Result<_, _>>()?;
+    Ok(entries.into_values().collect())
 }
 
 /// Whether a flow has been idle for longer than its time-out, with as much to spare as the clocks of

@@ -111,14 +111,14 @@ impl Inspector {
         self.flow_capacity
     }
 
-    /// All flows, in no order.
+    /// All flows, ordered by the bytes of their keys.
     pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, InspectError> {
-        Ok(flows::flows(&self.maps)?.into_iter().collect())
+        Ok(flows::flows(&self.maps)?)
     }
 
-    /// All reserved ports, in no order.
+    /// All reserved ports, ordered by the bytes of their keys.
     pub fn nats(&self) -> Result<Vec<(NatKey, FlowKey)>, InspectError> {
-        Ok(flows::nats(&self.maps)?.into_iter().collect())
+        Ok(flows::nats(&self.maps)?)
     }
 
     /// What became of all packets so far: outcomes first, then reasons, each with its count.

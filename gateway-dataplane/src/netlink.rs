@@ -29,6 +29,7 @@ pub(crate) struct Filter {
 
 /// Where a `clsact` queueing discipline has its filters (`linux/pkt_sched.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Side {
     Ingress = 0xffff_fff2,
     Egress = 0xffff_fff3,

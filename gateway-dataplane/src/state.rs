@@ -36,9 +36,9 @@ pub enum ApplyError {
     Mixed {
         /// Why the change failed.
         #[source]
-        source: TableError,
+        source: Box<TableError>,
         /// Why the way back failed.
-        back: TableError,
+        back: Box<TableError>,
     },
 }
 
@@ -153,7 +153,7 @@ impl Maps {
             }
             Err(source) => Err(match self.roll_back(&changes[..made], &observed) {
                 Ok(()) => ApplyError::RolledBack(source),
-                Err(back) => ApplyError::Mixed { source, back },
+                Err(back) => ApplyError::Mixed { source: Box::new(source), back: Box::new(back) },
             }),
         }
     }

@@ -20,13 +20,13 @@ use gateway_dataplane::{BPFFS, DataPlane, Inspector, Options, detach_at};
 use vm_tests::lab::namespace::Namespace;
 
 /// A namespace and a directory for pins.
-pub struct Bench {
+pub(crate) struct Bench {
     namespace: Namespace,
     root: PathBuf,
 }
 
 impl Bench {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!(
             "presence-bench-{}-{}",
@@ -40,28 +40,28 @@ impl Bench {
     }
 
     /// Runs the test's body inside the namespace.
-    pub fn run(&self, body: impl FnOnce() + Send) {
+    pub(crate) fn run(&self, body: impl FnOnce() + Send) {
         self.namespace.run(body).expect("the namespace can be entered");
     }
 
-    pub fn ip(&self, words: &str) {
+    pub(crate) fn ip(&self, words: &str) {
         self.namespace.ip(words).unwrap_or_else(|error| panic!("{error:#}"));
     }
 
-    pub fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         Options { root: self.root.clone(), ..Options::default() }
     }
 
-    pub fn open(&self, instance: &str) -> DataPlane {
+    pub(crate) fn open(&self, instance: &str) -> DataPlane {
         DataPlane::open(instance, &self.options())
             .unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 
-    pub fn inspect(&self, instance: &str) -> Inspector {
+    pub(crate) fn inspect(&self, instance: &str) -> Inspector {
         Inspector::open_at(&self.root, instance).unwrap_or_else(|error| panic!("{}", chain(&error)))
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 }
@@ -82,7 +82,7 @@ impl Drop for Bench {
 }
 
 /// An error with all its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
@@ -93,24 +93,24 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Index of a device in the namespace that this thread is in.
-pub fn index(device: &str) -> u32 {
+pub(crate) fn index(device: &str) -> u32 {
     nix::net::if_::if_nametoindex(device).unwrap_or_else(|error| panic!("{device}: {error}"))
 }
 
 /// The devices of a site.
 #[derive(Clone, Copy, Debug)]
-pub struct Devices {
-    pub lan: u32,
-    pub second_lan: u32,
-    pub link: u32,
-    pub second_link: u32,
+pub(crate) struct Devices {
+    pub(crate) lan: u32,
+    pub(crate) second_lan: u32,
+    pub(crate) link: u32,
+    pub(crate) second_link: u32,
 }
 
-pub fn local(a: u8, b: u8, c: u8, d: u8) -> LocalAddress {
+pub(crate) fn local(a: u8, b: u8, c: u8, d: u8) -> LocalAddress {
     Ipv4Addr::new(a, b, c, d).into()
 }
 
-pub fn transit(a: u8, b: u8, c: u8, d: u8) -> TransitAddress {
+pub(crate) fn transit(a: u8, b: u8, c: u8, d: u8) -> TransitAddress {
     Ipv4Addr::new(a, b, c, d).into()
 }
 
@@ -119,11 +119,11 @@ fn prefix(a: u8, b: u8, c: u8, d: u8, length: u8) -> Prefix {
 }
 
 /// The site's hardware address in answers to ARP.
-pub const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// Site 1 with two client networks; site 2 by the first link, sites 3 and 4 by the second. Two services
 /// of other sites are exposed, two are the site's own.
-pub fn site(devices: Devices) -> Tables {
+pub(crate) fn site(devices: Devices) -> Tables {
     let mut tables = Tables::default();
     let mut settings = Settings {
         relay: 1,
