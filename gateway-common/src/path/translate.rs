@@ -115,9 +115,15 @@ fn clamp_segment_size<F: Frame>(frame: &F, packet: &Packet, largest: u32, rewrit
     if at + 4 > packet.header_length {
         return;
     }
-    let Some([kind, 4, high, low]) = frame.load::<[u8; 4]>(tcp + at) else { return };
+    // One number, not four octets: LLVM keeps an optional array and its absence in one register and masks
+    // whatever that held before, which the verifier of Linux 6.1 refuses for a pointer.
+    let Some(option) = frame.load::<u32>(tcp + at) else { return };
+    let [kind, length, high, low] = option.to_ne_bytes();
+    if kind != TcpOption::MAXIMUM_SEGMENT_SIZE || length != 4 {
+        return;
+    }
     let announced = Port::new(u16::from_be_bytes([high, low]));
-    if kind != TcpOption::MAXIMUM_SEGMENT_SIZE || u32::from(announced.number()) <= largest {
+    if u32::from(announced.number()) <= largest {
         return;
     }
     let size = Port::new(largest as u16);
