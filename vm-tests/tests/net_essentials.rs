@@ -1,9 +1,10 @@
 //! The main job on real traffic, with nothing but the lab's own programs, `ip` and `ping`: on the
 //! host, and in guests with their kernels' WireGuard.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
+use vm_tests::lab::plan::SITES;
 use vm_tests::lab::sweep::leftovers;
 use vm_tests::lab::{Lab, scenario};
 
@@ -53,7 +54,13 @@ fn sites_with_the_same_addresses_use_each_others_services() -> Result<()> {
 
 #[test]
 fn sites_use_each_others_services_with_xdp_on_the_lan() -> Result<()> {
-    in_a_lab(Choices { mode: "xdp", ..Choices::default() }, use_each_other)
+    in_a_lab(Choices { mode: "xdp", ..Choices::default() }, |lab| {
+        for site in SITES {
+            let device = lab.gateway(site).namespace().ip("link show dev lan0")?;
+            ensure!(device.contains(" xdp "), "no XDP program in {device}");
+        }
+        use_each_other(lab)
+    })
 }
 
 #[test]

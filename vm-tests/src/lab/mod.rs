@@ -17,6 +17,7 @@ pub mod sniffer;
 pub mod sweep;
 pub mod traffic;
 pub mod wait;
+pub mod xdp_pass;
 
 use std::fs;
 use std::io::Write;
@@ -262,12 +263,7 @@ impl Lab {
         let gateway = host(GATEWAY_PORT, GATEWAY)?;
         plug(&gateway, "wan0", plan.underlay, &self.underlay, plan.name)?;
         if choices.mode == "xdp" {
-            // What a program sends back by XDP_TX into a veth is dropped unless the peer polls,
-            // which it does with GRO on: drivers/net/veth.c, veth_xdp_xmit. A network card needs
-            // no such thing.
-            let port = ["-K", GATEWAY_PORT, "gro", "on"];
-            let switched = lan.output(Command::new("ethtool").args(port), SERVER_BOUND)?;
-            ensure!(switched.status.success(), "ethtool cannot switch on GRO: {switched:?}");
+            xdp_pass::attach(&lan, GATEWAY_PORT, &sweep::directory(&self.name))?;
         }
         // Whatever crosses a gateway crosses it through its programs, never through its stack.
         gateway.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "0"))??;
