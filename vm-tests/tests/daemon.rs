@@ -253,7 +253,7 @@ fn detach_leaves_nothing_and_is_refused_while_the_daemon_runs() -> Result<()> {
             ensure!(!Path::new(place).join(gateway.instance()).exists(), "{place}");
         }
         let devices = gateway.namespace().ip("-o link")?;
-        ensure!(!devices.contains(gateway.instance()), "{devices}");
+        ensure!(!devices.contains(&format!(": {}:", gateway.instance())), "{devices}");
         ensure!(!devices.contains("xdp"), "{devices}");
         ensure!(gateway.namespace().pids()?.is_empty(), "the link device's process lives on");
         let gone = gateway.ctl_output("status")?;
