@@ -100,6 +100,53 @@ fn every_change_comes_with_a_generation() {
 }
 
 #[test]
+fn a_change_that_was_cut_short_is_finished_under_a_new_generation() {
+    let bench = Bench::new("cut-short");
+    bench.run(|| {
+        let devices = lan_and_links(&bench);
+        let mut dataplane = bench.open(INSTANCE);
+        let tables = site(devices);
+        dataplane.apply(&tables).expect("it fits");
+        open_flow(&dataplane, devices, 40000);
+        drop(dataplane);
+
+        // What a process leaves that dies when it has removed the permission and nothing else yet.
+        let inspector = bench.inspect(INSTANCE);
+        let settings = inspector.lookup("settings", "1").expect("a key").expect("in force");
+        let next = format!("02000000{}", &settings.value_bytes[8..]);
+        let mut withdrawn = tables.clone();
+        withdrawn.allows.retain(|key, _| key.service() != bench::transit(240, 0, 8, 1));
+        assert_eq!(withdrawn.allows.len() + 1, tables.allows.len());
+        let key = inspector.dump("allows4").expect("readable").into_iter();
+        let key = key.map(|entry| entry.key_bytes).find(|key| key.ends_with("f0000801f0001000"));
+        let map = |name| pin(&bench, "maps", name).display().to_string();
+        bpftool(&format!(
+            "map update pinned {} key hex {} value hex {}",
+            map("settings"),
+            spaced("00000000"),
+            spaced(&next)
+        ));
+        let key = spaced(&key.expect("the rule's"));
+        bpftool(&format!("map delete pinned {} key hex {key}", map("allows4")));
+
+        let mut dataplane = bench.open(INSTANCE);
+        let observed = dataplane.observe().expect("readable");
+        assert!(observed.interrupted && observed.generation == 1, "{observed:?}");
+        assert_eq!(observed.tables, withdrawn, "nothing is left to change");
+        let applied = dataplane.apply(&withdrawn).expect("it fits");
+        assert_eq!((applied.generation, applied.changes), (2, 0));
+        assert!(!dataplane.observe().expect("readable").interrupted);
+        let refused = Counter::Refused(gateway_common::Reason::NoPolicy);
+        let frame = frame(&ack([10, 0, 0, 5], [10, 0, 0, 200], 5672));
+        let run = Run { frame: &frame, device: devices.lan, ingress: devices.lan };
+        let ran = dataplane.runner(Program::LanIngress).expect("there").run(&run);
+        assert_eq!(ran.expect("runnable").action, 2, "the live flow ends");
+        let counters = bench.inspect(INSTANCE).counters().expect("readable");
+        assert!(counters.contains(&(refused, 1)), "{counters:?}");
+    });
+}
+
+#[test]
 fn tables_that_do_not_fit_leave_the_old_ones_in_force() {
     let bench = Bench::new("full");
     bench.run(|| {
@@ -552,6 +599,14 @@ fn syn(source: [u8; 4], destination: [u8; 4], port: u16) -> PacketDescription {
     }
 }
 
+fn ack(source: [u8; 4], destination: [u8; 4], port: u16) -> PacketDescription {
+    let mut packet = syn(source, destination, port);
+    if let TransportDescription::Tcp { flags, .. } = &mut packet.transport {
+        *flags = TcpFlags(TcpFlags::ACK);
+    }
+    packet
+}
+
 /// The packet's frame, addressed to the bench's devices.
 fn frame(packet: &PacketDescription) -> Vec<u8> {
     let mut frame = packet.frame().expect("it fits");
@@ -614,7 +669,17 @@ fn tc(words: &str) -> String {
 }
 
 fn programs_on(device: &str) -> String {
-    output("bpftool", &format!("net show dev {device}"))
+    bpftool(&format!("net show dev {device}"))
+}
+
+fn bpftool(words: &str) -> String {
+    output("bpftool", words)
+}
+
+/// Octets apart, as bpftool reads them.
+fn spaced(hexadecimal: &str) -> String {
+    let digits: Vec<char> = hexadecimal.chars().collect();
+    digits.chunks(2).map(|pair| pair.iter().collect()).collect::<Vec<String>>().join(" ")
 }
 
 /// What a program of this machine says, in the namespace of this thread.
