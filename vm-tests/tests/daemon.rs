@@ -228,7 +228,8 @@ fn a_daemon_told_to_end_leaves_the_data_path() -> Result<()> {
             Ok(gateway.ctl("status")?["daemon"]["running"] == false)
         })?;
         ensure!(pins(gateway)? == before);
-        ensure!(gateway.trace(CLIENT, rabbitmq())? != Verdict::Refused { reason: String::new() });
+        let allowed = Verdict::Allowed { rule: "edge-a-rabbitmq-cloud".into() };
+        ensure!(gateway.trace(CLIENT, rabbitmq())? == allowed);
         let names = gateway.ctl("map dump names")?;
         ensure!(names.to_string().contains("rabbitmq.cloud"), "{names}");
         let entry = gateway.ctl("map lookup presences4 8")?;
@@ -356,14 +357,16 @@ fn interfaces_that_come_back_are_served_again() -> Result<()> {
         wait_for("the LAN interface to be served again", BOUND, served)?;
         let lan0 = namespace.ip("-o link show lan0")?;
         let number: u64 = index(&lan0).context("an index")?.trim().parse()?;
-        let settings = gateway.ctl("map dump settings")?;
-        let current = generation(gateway)?;
-        let in_force = settings
-            .as_array()
-            .and_then(|all| all.iter().find(|it| it["value"]["generation"] == current));
-        let in_force = in_force.with_context(|| format!("no settings in force in {settings}"))?;
-        ensure!(in_force["value"]["networks"][0]["interface"] == number, "{in_force}");
-        ensure!(gateway.trace(CLIENT, rabbitmq())? != Verdict::Refused { reason: String::new() });
+        wait_for("the settings in force to name the new interface", BOUND, || {
+            let current = generation(gateway)?;
+            let settings = gateway.ctl("map dump settings")?;
+            let in_force = settings
+                .as_array()
+                .and_then(|all| all.iter().find(|it| it["value"]["generation"] == current));
+            Ok(in_force.is_some_and(|it| it["value"]["networks"][0]["interface"] == number))
+        })?;
+        let allowed = Verdict::Allowed { rule: "edge-a-rabbitmq-cloud".into() };
+        ensure!(gateway.trace(CLIENT, rabbitmq())? == allowed);
         Ok(())
     })
 }
