@@ -31,15 +31,19 @@ pub fn run(config: &Path) -> Result<()> {
     host::check()?;
     let instance = Instance::new(file.model.gateway().instance.clone());
     let _lock = instance.lock()?;
-    for note in file.model.notes() {
-        tracing::warn!("{note}");
-    }
+    tell_notes(&file);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(serve(file, instance))
+}
+
+fn tell_notes(file: &SiteFile) {
+    for note in file.model.notes() {
+        tracing::info!(%note, "site file");
+    }
 }
 
 /// What the loop is told by other tasks.
@@ -111,7 +115,10 @@ impl Loop {
         service_manager::reloading();
         let path = self.gateway.file().path.clone();
         let reloaded = match SiteFile::load(&path) {
-            Ok(file) => self.gateway.reload(file).await,
+            Ok(file) => {
+                tell_notes(&file);
+                self.gateway.reload(file).await
+            }
             Err(error) => Err(error.into()),
         };
         match reloaded {

@@ -6,15 +6,15 @@
 use gateway_control::model::{self, LanMode};
 use gateway_control::{CompileError, Interfaces, compile};
 use gateway_dataplane::{
-    Applied, ApplyError, AttachError, Attachment, DataPlane, Mode, Options, Place, TableError,
-    WantedAttachment,
+    Applied, ApplyError, AttachError, Attachment, DataPlane, InspectError, Inspector, Mode,
+    Options, Place, Program, TableError, WantedAttachment,
 };
 
 use crate::config::{ConfigError, SiteFile};
 use crate::instance::{ChosenMode, Instance, InstanceError};
 use crate::interfaces::{self, ObserveError};
 use crate::link::{self, Device, LinkError, LinkHost, LinkSettings};
-use crate::netlink::{Netlink, NetlinkError};
+use crate::netlink::{InterfaceName, Netlink, NetlinkError};
 
 /// A gateway whose data path is in place.
 pub struct Gateway {
@@ -64,6 +64,9 @@ pub enum GatewayError {
     /// The programs cannot be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// What is attached cannot be found out.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// The tables cannot be changed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -144,7 +147,9 @@ impl Gateway {
     pub async fn reload(&mut self, file: SiteFile) -> Result<(), GatewayError> {
         self.must_fit(&file)?;
         let link = file.link_settings()?;
-        let known = all_lans(&self.surroundings.netlink, &file).await?;
+        let netlink = &self.surroundings.netlink;
+        let known = all_lans(netlink, &file).await?;
+        let made_before = netlink.interface(&link.interface).await?.is_some();
         match self.surroundings.establish(&file, &link, known).await {
             Ok(in_force) => {
                 let before = std::mem::replace(&mut self.in_force, in_force);
@@ -155,7 +160,10 @@ impl Gateway {
                 Ok(())
             }
             Err(error) => {
-                self.go_back(&link).await;
+                self.go_back().await;
+                if !made_before {
+                    self.surroundings.remove_link(&link).await;
+                }
                 Err(error)
             }
         }
@@ -241,7 +249,7 @@ impl Gateway {
     }
 
     /// Undoes what a failed reload may have changed before the tables, which undo themselves.
-    async fn go_back(&mut self, tried: &LinkSettings) {
+    async fn go_back(&mut self) {
         let InForce { file, link, known, .. } = &self.in_force;
         let (file, link, known) = (file.clone(), link.clone(), known.clone());
         match self.surroundings.establish(&file, &link, known).await {
@@ -251,16 +259,13 @@ impl Gateway {
                 tracing::error!(%error, "could not go back to all of what was in force");
             }
         }
-        if tried.interface != link.interface {
-            self.surroundings.remove_link(tried).await;
-        }
     }
 }
 
 impl Surroundings {
-    /// Link, programs, tables. A link device that was not there has no peer until its program is
-    /// attached, so that no packet of another gateway can pass by the program; the program refuses
-    /// everything until settings are in force.
+    /// Link, programs, tables. A link device that no program guards has no peer until one does, so
+    /// that no packet of another gateway can pass by; the program refuses everything until settings
+    /// are in force.
     async fn establish(
         &mut self,
         file: &SiteFile,
@@ -268,14 +273,14 @@ impl Surroundings {
         known: Interfaces,
     ) -> Result<InForce, GatewayError> {
         let lans = interfaces::lans(&self.netlink, &file.model).await?;
-        let is_new = self.netlink.interface(&link.interface).await?.is_none();
-        if is_new {
+        let is_guarded = self.is_guarded(&link.interface)?;
+        if !is_guarded {
             let alone = LinkSettings { peers: Vec::new(), ..link.clone() };
             link::ensure(&alone, &self.host).await?;
             self.attach(file, &lans)?;
         }
         let device = link::ensure(link, &self.host).await?;
-        if !is_new {
+        if is_guarded {
             self.attach(file, &lans)?;
         }
         let Applied { generation, changes } = self.apply(file, &known, &device)?;
@@ -292,6 +297,13 @@ impl Surroundings {
         );
         let seen = Seen { lans, link: Some((device.index.value(), device.mtu)) };
         Ok(InForce { file: file.clone(), link: link.clone(), generation, known, seen })
+    }
+
+    /// Whether the program of links is on the link device.
+    fn is_guarded(&self, link: &InterfaceName) -> Result<bool, GatewayError> {
+        let attachments = Inspector::open(self.instance.name().as_str())?.attachments()?;
+        let mut on_link = attachments.iter().filter(|it| it.interface == link.as_str());
+        Ok(on_link.any(|it| it.program == Program::LinkIngress && it.active))
     }
 
     fn attach(&mut self, file: &SiteFile, there: &Interfaces) -> Result<(), GatewayError> {

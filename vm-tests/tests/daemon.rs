@@ -164,6 +164,7 @@ fn a_reload_with_faults_changes_nothing() -> Result<()> {
             good.replace("presence = \"10.0.0.200\"", "presence = \"10.9.9.9\""),
             good.replace("interface = \"lan0\"", "interface = \"lan9\""),
             good.replace("link.key", "lost.key"),
+            good.replace(&format!("\"{}\"\nkind", gateway.instance()), "\"wan0\"\nkind"),
             good.replace("capacity = 65536", "capacity = 1024"),
             good.replace("instance = \"", "instance = \"other-"),
             "no site file".into(),
@@ -174,9 +175,47 @@ fn a_reload_with_faults_changes_nothing() -> Result<()> {
             ensure!(generation(gateway)? == 1);
             ensure!(pins(gateway)? == before);
         }
+        gateway.namespace().ip("link show wan0").context("a device of somebody else's")?;
         fs::write(gateway.site_file(), good + VISITOR_RULE)?;
         gateway.reload()?;
         ensure!(generation(gateway)? == 2, "a good file after bad ones");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reload_moves_what_is_attached() -> Result<()> {
+    with("", |lab| {
+        let gateway = lab.gateway(&EDGE_A);
+        let good = fs::read_to_string(gateway.site_file())?;
+        let (name, other) = (gateway.instance().to_owned(), format!("{}2", gateway.instance()));
+        let programs = |gateway: &Gateway| -> Result<Vec<String>> {
+            let status = gateway.ctl("status")?;
+            ensure!(all_active(&status), "{status}");
+            let all = status["attachments"].as_array().cloned().unwrap_or_default();
+            let mut programs: Vec<String> = all
+                .iter()
+                .map(|it| format!("{} {}", it["interface"], it["program"]).replace('"', ""))
+                .collect();
+            programs.sort();
+            Ok(programs)
+        };
+        let [lan, guard] = ["lan0 lan_ingress", "lan0 guard"].map(String::from);
+        let link = |name: &str| format!("{name} link_ingress");
+        ensure!(programs(gateway)? == [lan.clone(), link(&name)]);
+
+        fs::write(gateway.site_file(), good.replace("mode = \"auto\"", "mode = \"xdp\""))?;
+        gateway.reload()?;
+        ensure!(programs(gateway)? == [guard, lan.clone(), link(&name)]);
+
+        let renamed = good.replace(&format!("\"{name}\"\nkind"), &format!("\"{other}\"\nkind"));
+        fs::write(gateway.site_file(), renamed)?;
+        gateway.reload()?;
+        ensure!(programs(gateway)? == [lan, link(&other)]);
+        let devices = gateway.namespace().ip("-o link")?;
+        ensure!(!devices.contains(&format!(": {name}:")), "{devices}");
+        let trace = gateway.ctl("trace --from 10.0.0.5 --to rabbitmq.cloud --port 5672")?;
+        ensure!(trace["egress"]["interface"] == other, "{trace}");
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! What each command reads and calls. Everything is read through pins, netlink and the instance's run
 //! directory; only `detach` changes anything.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -22,7 +23,7 @@ use super::presences::Presences;
 use super::print::print;
 use super::status::{self, Attached, Daemon, Status};
 use super::trace::{Traced, resolve};
-use crate::instance::Instance;
+use crate::instance::{Instance, RUN_DIRECTORY};
 use crate::link::{self, LinkHost};
 use crate::netlink::{InterfaceName, Netlink};
 use crate::{host, reference};
@@ -41,7 +42,13 @@ pub fn run(arguments: Arguments) -> Result<()> {
         _ => {}
     }
     host::permitted()?;
-    let instance = Instance::new(the_instance(instance)?);
+    let pins = Path::new(BPFFS).join("presence");
+    let places = match command {
+        // What is left of a gateway whose pins are gone can be removed as well.
+        Command::Detach { .. } => vec![pins.as_path(), Path::new(RUN_DIRECTORY)],
+        _ => vec![pins.as_path()],
+    };
+    let instance = Instance::new(the_instance(instance, &places)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -54,32 +61,35 @@ pub fn run(arguments: Arguments) -> Result<()> {
     })
 }
 
-/// The instance asked for, or the only one there is.
-fn the_instance(asked: Option<InstanceName>) -> Result<InstanceName> {
-    let directory = Path::new(BPFFS).join("presence");
-    let mut names: Vec<InstanceName> = fs::read_dir(&directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    names.sort();
-    let listed = names.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ");
-    match (asked, names.as_slice()) {
-        (Some(name), found) if found.contains(&name) => Ok(name),
-        (Some(name), []) => bail!(
-            "no gateway data path here: {} holds nothing, so neither instance {name}; start \
-             gatewayd",
-            directory.display()
-        ),
-        (Some(name), _) => {
-            bail!("no gateway data path of instance {name} here; the instances are {listed}")
+/// The instance asked for, or the only one there is, among those that have an entry in one of
+/// `places`.
+fn the_instance(asked: Option<InstanceName>, places: &[&Path]) -> Result<InstanceName> {
+    let entries = places.iter().filter_map(|place| fs::read_dir(place).ok()).flatten();
+    let names: BTreeSet<InstanceName> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let listed = || names.iter().map(InstanceName::as_str).collect::<Vec<_>>().join(", ");
+    match asked {
+        Some(name) if names.contains(&name) => Ok(name),
+        Some(name) if names.is_empty() => {
+            bail!("no gateway data path here, neither of instance {name}; start gatewayd")
         }
-        (None, [name]) => Ok(name.clone()),
-        (None, []) => bail!(
-            "no gateway data path here: {} holds nothing; start gatewayd",
-            directory.display()
+        Some(name) => bail!(
+            "no gateway data path of instance {name} here; there is {}, name one with --instance",
+            listed()
         ),
-        (None, _) => bail!("several gateways share this host: name one with --instance ({listed})"),
+        None if names.len() > 1 => {
+            bail!("several gateways share this host: name one with --instance ({})", listed())
+        }
+        None => {
+            let only = names.into_iter().next();
+            only.with_context(|| {
+                let places: Vec<_> = places.iter().map(|it| it.display().to_string()).collect();
+                format!(
+                    "no gateway data path here: nothing is in {}; start gatewayd",
+                    places.join(" or ")
+                )
+            })
+        }
     }
 }
 
@@ -147,8 +157,7 @@ impl Place {
         let model = self.in_force.as_ref();
         let pid = self.instance.daemon();
         let presences = tables.presences.values();
-        let rules: std::collections::BTreeSet<u32> =
-            tables.allows.values().map(|allow| allow.rule).collect();
+        let rules: BTreeSet<u32> = tables.allows.values().map(|allow| allow.rule).collect();
         let status = Status {
             instance: self.instance.name().to_string(),
             gateway: model.map(|model| model.gateway().name.to_string()),
@@ -230,7 +239,7 @@ impl Place {
 
     /// The names of interfaces.
     async fn interface_names(&self, indices: impl IntoIterator<Item = u32>) -> Names {
-        let indices: std::collections::BTreeSet<u32> = indices.into_iter().collect();
+        let indices: BTreeSet<u32> = indices.into_iter().collect();
         let mut names = Names::new();
         for index in indices {
             if let Ok(Some(found)) = self.netlink.interface_by_index(index.into()).await {
@@ -241,7 +250,7 @@ impl Place {
     }
 }
 
-type Names = std::collections::BTreeMap<u32, String>;
+type Names = BTreeMap<u32, String>;
 
 fn named(names: &Names, index: u32) -> String {
     names.get(&index).cloned().unwrap_or_else(|| format!("#{index} (gone)"))
