@@ -4,7 +4,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -40,9 +40,19 @@ enum Action {
 
 const NAME: &str = "lab";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run(Action::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(action: Action) -> Result<()> {
     let name = LabName::parse(NAME)?;
-    match Action::parse() {
+    match action {
         Action::Up { bare } => up(name, bare),
         Action::Down => down(&name),
         Action::Shell { host, command } => shell(&name, &host, &command),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -55,8 +56,18 @@ enum Command {
 
 const ANSWER_BOUND: Duration = Duration::from_secs(5);
 
-fn main() -> Result<()> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    match run(Command::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("traffic: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Serve { name, address } => serve(&name, address),
         Command::Get { server, path } => {
             print!("{}", traffic::fetch(server, &path)?);

@@ -83,7 +83,7 @@ impl Lab {
         let claim = Claim::take(&name)?;
         ensure!(
             sweep::leftovers(&name)?.is_empty(),
-            "the lab {name} is up already; remove it with `cargo xtask lab down`"
+            "the sites of \"{name}\" are up already; remove them with `cargo xtask lab down`"
         );
         sweep::make_private(&sweep::directory(&name))?;
         let underlay = Namespace::create(&name.namespace("underlay"))?;

@@ -66,9 +66,9 @@ pub fn serve_http(name: &str, listener: &TcpListener) -> Result<()> {
 /// Serves echo over TCP: first a line `NAME PEER`, then every line back.
 pub fn serve_echo(name: &str, listener: &TcpListener) -> Result<()> {
     serve(listener, name, |name, mut stream| {
-        writeln!(stream, "{name} {}", stream.peer_addr()?)?;
+        stream.write_all(format!("{name} {}\n", stream.peer_addr()?).as_bytes())?;
         for line in BufReader::new(stream.try_clone()?).lines() {
-            writeln!(stream, "{}", line?)?;
+            stream.write_all((line? + "\n").as_bytes())?;
         }
         Ok(())
     })
@@ -113,7 +113,8 @@ impl Download {
     /// Asks for `path` and reads the answer's head.
     pub fn open(server: SocketAddrV4, path: &str) -> Result<Self> {
         let mut stream = connect(server)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).context("send the request")?;
         let mut stream = BufReader::with_capacity(CHUNK, stream);
         let head = read_head(&mut stream)?;
         let status = head.first().map_or("", String::as_str);
@@ -173,7 +174,7 @@ impl Conversation {
     pub fn say(&mut self, line: &str, bound: Duration) -> Result<()> {
         let stream = self.stream.get_mut();
         stream.set_read_timeout(Some(bound))?;
-        writeln!(stream, "{line}").context("send a line")?;
+        stream.write_all(format!("{line}\n").as_bytes()).context("send a line")?;
         let mut answer = String::new();
         self.stream.read_line(&mut answer).context("read a line back")?;
         ensure!(answer.trim_end() == line, "said {line:?} and got {answer:?} back");

@@ -27,8 +27,14 @@ struct Arguments {
     name: String,
 }
 
-fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    run(&Arguments::parse()).unwrap_or_else(|error| {
+        eprintln!("demo: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
     let name = LabName::parse(&arguments.name)?;
     if arguments.work {
         watch::take_signals()?;
