@@ -1,5 +1,5 @@
 //! A place to try the data path: a namespace with devices, a directory of its own in the BPF file system
-//! and a site's tables. Used by `lifecycle` and `path_kernel`; all of it is gone when the value is.
+//! and a site's tables. Used by `lifecycle`, `attachments` and `path_kernel`; all of it is gone when the value is.
 
 use std::{
     fs,
@@ -12,12 +12,18 @@ use gateway_common::{
     Ipv4, LocalAddress, Port, Prefix, Protocol, TransitAddress,
     desired::Tables,
     map::{
-        Allow, AllowKey, Name, NameKey, NameKind, Network, PortKey, PortMapping, Presence,
+        ABI, Allow, AllowKey, Name, NameKey, NameKind, Network, PortKey, PortMapping, Presence,
         PresenceKind, Route, Service, ServiceKind, Settings, SiteNumber,
     },
+    wire::TcpFlags,
 };
-use gateway_dataplane::{BPFFS, DataPlane, Inspector, Options, detach_at};
+use gateway_dataplane::{
+    BPFFS, DataPlane, Inspector, Options, PacketDescription, TransportDescription, detach_at,
+};
 use vm_tests::lab::namespace::Namespace;
+
+/// The instance that most tests use.
+pub(crate) const INSTANCE: &str = "edge-a";
 
 /// A namespace and a directory for pins.
 pub(crate) struct Bench {
@@ -207,4 +213,77 @@ pub(crate) fn site(devices: Devices) -> Tables {
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("short")
+}
+
+pub(crate) fn pin(bench: &Bench, kind: &str, name: &str) -> PathBuf {
+    bench.root().join(format!("presence/{INSTANCE}/v{ABI}/{kind}/{name}"))
+}
+
+/// A device with a driver that knows XDP, and its other end.
+pub(crate) fn device(bench: &Bench, name: &str) {
+    bench.ip(&format!("link add {name} address 02:00:00:00:00:01 type veth peer name {name}-peer"));
+}
+
+/// Devices without any wire, for programs that are run and not attached.
+pub(crate) fn lan_and_links(bench: &Bench) -> Devices {
+    for device in ["site0", "site1", "link0", "link1"] {
+        self::device(bench, device);
+    }
+    Devices {
+        lan: index("site0"),
+        second_lan: index("site1"),
+        link: index("link0"),
+        second_link: index("link1"),
+    }
+}
+
+pub(crate) fn syn(source: [u8; 4], destination: [u8; 4], port: u16) -> PacketDescription {
+    PacketDescription {
+        source: source.into(),
+        destination: destination.into(),
+        ttl: 64,
+        transport: TransportDescription::Tcp {
+            source: 40000,
+            destination: port,
+            flags: TcpFlags(TcpFlags::SYN),
+        },
+        payload: 0,
+    }
+}
+
+pub(crate) fn ack(source: [u8; 4], destination: [u8; 4], port: u16) -> PacketDescription {
+    let mut packet = syn(source, destination, port);
+    if let TransportDescription::Tcp { flags, .. } = &mut packet.transport {
+        *flags = TcpFlags(TcpFlags::ACK);
+    }
+    packet
+}
+
+/// The packet's frame, addressed to the bench's devices.
+pub(crate) fn frame(packet: &PacketDescription) -> Vec<u8> {
+    let mut frame = packet.frame().expect("it fits");
+    frame[..6].copy_from_slice(&MAC);
+    frame
+}
+
+pub(crate) fn tc(words: &str) -> String {
+    output("tc", words)
+}
+
+pub(crate) fn bpftool(words: &str) -> String {
+    output("bpftool", words)
+}
+
+/// What a program of this machine says, in the namespace of this thread.
+pub(crate) fn output(program: &str, words: &str) -> String {
+    let output = std::process::Command::new(program)
+        .args(words.split_whitespace())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {words}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
