@@ -82,7 +82,7 @@ impl GatewayError {
     /// Whether the operator's files, not the host, have to change.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Compile(_) | Self::Observe(ObserveError::Name(_)) => true,
+            Self::Config(_) | Self::Observe(ObserveError::Name(_)) => true,
             Self::Link(error) => error.is_configuration(),
             _ => false,
         }

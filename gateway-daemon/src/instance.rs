@@ -47,7 +47,7 @@ pub struct ChosenMode {
 pub enum InstanceError {
     /// Its daemon runs.
     #[error(
-        "instance {instance}: its gatewayd is running already (process {pid}); stop that one, or \
+        "instance {instance}: a gatewayd runs it already (process {pid}); stop that one, or \
          give this gateway another gateway.instance"
     )]
     Running {
@@ -224,7 +224,7 @@ mod tests {
         let lock = a.lock().unwrap();
         assert_eq!(a.daemon(), Some(std::process::id()));
         let refused = a.lock().unwrap_err().to_string();
-        assert!(refused.contains("instance a") && refused.contains("running already"), "{refused}");
+        assert!(refused.contains("instance a") && refused.contains("runs it already"), "{refused}");
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         assert_eq!(a.daemon(), Some(std::process::id()), "looking must not release the lock");
         drop(b.lock().unwrap());

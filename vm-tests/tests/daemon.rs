@@ -227,7 +227,7 @@ fn one_daemon_an_instance() -> Result<()> {
         let second = gateway.try_site_file(&gateway.site_file(), BOUND)?;
         let said = String::from_utf8_lossy(&second.stderr).into_owned();
         ensure!(second.status.code() == Some(1), "{said}");
-        ensure!(said.contains("is running already") && said.contains(gateway.instance()), "{said}");
+        ensure!(said.contains("runs it already") && said.contains(gateway.instance()), "{said}");
         ensure!(said.contains(&pid(gateway)?.to_string()), "{said}");
         Ok(())
     })
