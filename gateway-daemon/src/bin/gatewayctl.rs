@@ -1,4 +1,5 @@
 //! The gateway tool.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
 //! The gateway daemon.
+#![forbid(unsafe_code)]
 
 use std::path::Path;
 use std::process::ExitCode;
