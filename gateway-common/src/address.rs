@@ -80,6 +80,13 @@ macro_rules! meaning {
             }
         }
 
+        impl From<$name> for Ipv4 {
+            #[inline(always)]
+            fn from(address: $name) -> Self {
+                address.0
+            }
+        }
+
         impl From<Ipv4Addr> for $name {
             fn from(address: Ipv4Addr) -> Self {
                 Self(address.into())

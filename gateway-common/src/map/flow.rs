@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use super::map;
 use crate::{
-    address::{LocalAddress, Port, Protocol, TransitAddress},
+    address::{Ipv4, LocalAddress, Port, Protocol, TransitAddress},
     time::Ticks,
 };
 
@@ -161,6 +161,19 @@ pub struct Endpoints<A> {
     pub service: A,
     /// The service's port.
     pub service_port: Port,
+}
+
+impl<A: Into<Ipv4>> Endpoints<A> {
+    /// The same ends, about to be written into a packet, which does not tell kinds of address apart.
+    #[inline(always)]
+    pub fn untyped(self) -> Endpoints<Ipv4> {
+        Endpoints {
+            client: self.client.into(),
+            client_port: self.client_port,
+            service: self.service.into(),
+            service_port: self.service_port,
+        }
+    }
 }
 
 /// Which way a packet of a flow goes.

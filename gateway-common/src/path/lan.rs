@@ -74,7 +74,7 @@ impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
         };
         let interface = link_to(tables, settings, receiver)?;
         let passage = admit(tables, settings, key, packet, direction, arrival, From::Lan)?;
-        let rewrite = translate(frame, packet, settings, key.endpoints(), direction)?;
+        let rewrite = translate(frame, packet, settings, key.endpoints().untyped(), direction)?;
         tables.count(Counter::Outcome(Outcome::ToLink));
         let egress = Egress { interface, way: Way::Link };
         Ok(self.executor.forward(&Forward { rewrite, egress, rule: passage.rule }))

@@ -3,12 +3,12 @@
 use super::{
     Arrival, Packet,
     admit::{From, admit},
-    translate::{relay, translate},
+    translate::translate,
 };
 use crate::{
-    Reason, TransitAddress,
+    Ipv4, Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, FlowKey, Outcome, Route, Settings},
+    map::{Counter, Direction, Endpoints, FlowKey, Route, Settings},
     tables::Tables,
     verdict::{Egress, Executor, Forward, Way},
     wire::Ipv4Header,
@@ -73,46 +73,49 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         if !to.is_set() {
             return Err(Reason::NoRoute);
         }
-        if !to.is_own() {
-            return self.pass_on(&packet, to);
-        }
-        let direction =
-            if settings.is_service(destination) { Direction::Forward } else { Direction::Reverse };
-        let key = FlowKey::new(packet.transit_ends(direction), packet.protocol());
-        self.to_lan(&packet, &key, direction)
+        let onward = if to.is_own() { self.to_lan(&packet)? } else { self.to_link(&packet, to)? };
+        let Onward { ends, direction, egress, rule } = onward;
+        let rewrite = translate(frame, &packet, settings, ends, direction)?;
+        let forward = Forward { rewrite, egress, rule };
+        tables.count(forward.counter());
+        Ok(self.executor.forward(&forward))
     }
 
-    /// A packet between two other sites.
+    /// A packet between two other sites: its ends stay.
     #[inline(always)]
-    fn pass_on(&self, packet: &Packet, route: Route) -> Result<E::Action, Reason> {
+    fn to_link(&self, packet: &Packet, route: Route) -> Result<Onward, Reason> {
         if self.settings.relay == 0 {
             return Err(Reason::RelayOff);
         }
-        let rewrite = relay(packet)?;
-        self.tables.count(Counter::Outcome(Outcome::Relayed));
+        let direction = Direction::Forward;
         let egress = Egress { interface: route.link, way: Way::Relay };
-        Ok(self.executor.forward(&Forward { rewrite, egress, rule: 0 }))
+        Ok(Onward { ends: packet.transit_ends(direction).untyped(), direction, egress, rule: 0 })
     }
 
-    /// A packet to one of this site's services, or the reply to one of its clients, translated and
-    /// sent out of the interface behind which its receiver is.
+    /// A packet to one of this site's services, or the reply to one of its clients: out of the
+    /// interface behind which its receiver is.
     #[inline(always)]
-    fn to_lan(
-        &self,
-        packet: &Packet,
-        key: &FlowKey,
-        direction: Direction,
-    ) -> Result<E::Action, Reason> {
-        let Self { frame, tables, settings, arrival, .. } = *self;
-        let passage = admit(tables, settings, key, packet, direction, arrival, From::Link)?;
+    fn to_lan(&self, packet: &Packet) -> Result<Onward, Reason> {
+        let Self { tables, settings, arrival, .. } = *self;
+        let to_service = settings.is_service(TransitAddress(packet.destination()));
+        let direction = if to_service { Direction::Forward } else { Direction::Reverse };
+        let key = FlowKey::new(packet.transit_ends(direction), packet.protocol());
+        let passage = admit(tables, settings, &key, packet, direction, arrival, From::Link)?;
         let receiver = match direction {
             Direction::Forward => passage.ends.service,
             Direction::Reverse => passage.ends.client,
         };
         let Some(network) = settings.network(receiver) else { return Err(Reason::BackendMoved) };
-        let rewrite = translate(frame, packet, settings, passage.ends, direction)?;
-        tables.count(Counter::Outcome(Outcome::ToLan));
         let egress = Egress { interface: network.interface, way: Way::Lan };
-        Ok(self.executor.forward(&Forward { rewrite, egress, rule: passage.rule }))
+        Ok(Onward { ends: passage.ends.untyped(), direction, egress, rule: passage.rule })
     }
+}
+
+/// How a packet goes on.
+#[derive(Clone, Copy)]
+struct Onward {
+    ends: Endpoints<Ipv4>,
+    direction: Direction,
+    egress: Egress,
+    rule: u32,
 }

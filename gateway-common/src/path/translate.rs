@@ -2,7 +2,7 @@
 
 use super::{Packet, Transport, packet::address};
 use crate::{
-    Ipv4, LocalAddress, Port, Protocol, Reason, TransitAddress,
+    Ipv4, Port, Protocol, Reason,
     checksum::Delta,
     frame::Frame,
     map::{Direction, Endpoints, Settings},
@@ -13,20 +13,16 @@ use crate::{
 /// Edits that give `packet` these ends. Segment sizes announced by SYNs are lowered to what fits a
 /// link.
 #[inline(always)]
-pub(super) fn translate<F: Frame, A: End>(
+pub(super) fn translate<F: Frame>(
     frame: &F,
     packet: &Packet,
     settings: &Settings,
-    ends: Endpoints<A>,
+    ends: Endpoints<Ipv4>,
     direction: Direction,
 ) -> Result<Rewrite, Reason> {
     let (source, source_port, destination, destination_port) = match direction {
-        Direction::Forward => {
-            (ends.client.ipv4(), ends.client_port, ends.service.ipv4(), ends.service_port)
-        }
-        Direction::Reverse => {
-            (ends.service.ipv4(), ends.service_port, ends.client.ipv4(), ends.client_port)
-        }
+        Direction::Forward => (ends.client, ends.client_port, ends.service, ends.service_port),
+        Direction::Reverse => (ends.service, ends.service_port, ends.client, ends.client_port),
     };
     let mut rewrite = rewrite(packet, source, destination)?;
     let kept = source_port == packet.source_port && destination_port == packet.destination_port;
@@ -47,12 +43,6 @@ pub(super) fn translate<F: Frame, A: End>(
         clamp_segment_size(frame, packet, settings.link_mss, &mut rewrite);
     }
     Ok(rewrite)
-}
-
-/// Edits that pass `packet` on with its addresses, one hop further.
-#[inline(always)]
-pub(super) fn relay(packet: &Packet) -> Result<Rewrite, Reason> {
-    rewrite(packet, packet.source(), packet.destination())
 }
 
 /// Edits of the IP header alone.
@@ -142,23 +132,4 @@ fn clamp_segment_size<F: Frame>(frame: &F, packet: &Packet, largest: u32, rewrit
 const fn step(kind: u8, length: u8) -> u32 {
     let is_other = ((kind ^ TcpOption::NO_OPERATION) as u32).wrapping_neg() >> 31;
     1u32.wrapping_add(is_other * (length as u32).wrapping_sub(1))
-}
-
-/// An address of either kind, about to be written into a packet.
-pub(super) trait End: Copy {
-    fn ipv4(self) -> Ipv4;
-}
-
-impl End for LocalAddress {
-    #[inline(always)]
-    fn ipv4(self) -> Ipv4 {
-        self.0
-    }
-}
-
-impl End for TransitAddress {
-    #[inline(always)]
-    fn ipv4(self) -> Ipv4 {
-        self.0
-    }
 }

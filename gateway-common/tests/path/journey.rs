@@ -83,6 +83,43 @@ fn segment_sizes_are_lowered_on_both_handshake_packets() {
     assert_eq!(size(&in_link), MSS);
 }
 
+/// Links may differ in size: a hub lowers what the two ends of a relayed connection announce to what its
+/// own links carry.
+#[test]
+fn a_hub_lowers_segment_sizes_too() {
+    let mut hub = cloud();
+    hub.desired.settings.relay = 1;
+    hub.desired.settings.link_mss = 1300;
+    let to_edge_b = [240, 0, 40, 1];
+    let mut syn =
+        frame([240, 0, 16, 5], to_edge_b, &Load::Tcp(1, 80, Bits::Syn), b"").split_off(14);
+    let verdict = host::link(&syn, &hub, from_link());
+    assert!(matches!(verdict, Verdict::Forward(forward) if forward.egress.way == Way::Relay));
+    let before = seen(&syn);
+    host::execute(&mut syn, &verdict);
+    assert_eq!(u16::from_be_bytes([syn[42], syn[43]]), 1300);
+    assert_eq!(seen(&syn), Seen { ttl: before.ttl - 1, ..before });
+}
+
+#[test]
+fn a_hub_lowers_segment_sizes_to_what_its_own_links_carry() {
+    let mut hub = cloud();
+    hub.desired.settings.relay = 1;
+    hub.desired.settings.link_mss = 1200;
+    let (client, service) = ([240, 0, 16, 5], [240, 0, 40, 1]);
+    for bits in [Bits::Syn, Bits::SynAck] {
+        let load = Load::Tcp(40_000, 5672, bits);
+        let mut packet = frame(client, service, &load, b"").split_off(14);
+        let verdict = host::link(&packet, &hub, from_link());
+        let Verdict::Forward(forward) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(forward.egress.way, Way::Relay);
+        host::execute(&mut packet, &verdict);
+        assert_eq!(u16::from_be_bytes([packet[42], packet[43]]), 1200);
+        let seen = seen(&packet);
+        assert_eq!((seen.source.0, seen.destination.0, seen.ttl), (client, service, 63));
+    }
+}
+
 #[test]
 fn a_withdrawn_permission_ends_a_live_connection_at_its_next_packet() {
     let (mut edge, mut cloud) = (edge(), cloud());
