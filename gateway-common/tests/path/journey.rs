@@ -102,25 +102,6 @@ fn a_hub_lowers_segment_sizes_too() {
 }
 
 #[test]
-fn a_hub_lowers_segment_sizes_to_what_its_own_links_carry() {
-    let mut hub = cloud();
-    hub.desired.settings.relay = 1;
-    hub.desired.settings.link_mss = 1200;
-    let (client, service) = ([240, 0, 16, 5], [240, 0, 40, 1]);
-    for bits in [Bits::Syn, Bits::SynAck] {
-        let load = Load::Tcp(40_000, 5672, bits);
-        let mut packet = frame(client, service, &load, b"").split_off(14);
-        let verdict = host::link(&packet, &hub, from_link());
-        let Verdict::Forward(forward) = verdict else { panic!("{verdict:?}") };
-        assert_eq!(forward.egress.way, Way::Relay);
-        host::execute(&mut packet, &verdict);
-        assert_eq!(u16::from_be_bytes([packet[42], packet[43]]), 1200);
-        let seen = seen(&packet);
-        assert_eq!((seen.source.0, seen.destination.0, seen.ttl), (client, service, 63));
-    }
-}
-
-#[test]
 fn a_withdrawn_permission_ends_a_live_connection_at_its_next_packet() {
     let (mut edge, mut cloud) = (edge(), cloud());
     let load = Load::Tcp(40_000, 5672, Bits::Syn);
