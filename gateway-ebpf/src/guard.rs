@@ -7,7 +7,7 @@ use crate::frame::XdpFrame;
 
 /// Answers ARP for presences and refuses early; passes the rest untouched.
 #[xdp]
-pub fn guard(context: XdpContext) -> u32 {
+pub(crate) fn guard(context: XdpContext) -> u32 {
     let frame = XdpFrame::new(context);
     let tables = frame.tables();
     path::guard(&frame, &tables, frame.arrival(), &frame)

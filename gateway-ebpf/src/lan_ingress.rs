@@ -7,7 +7,7 @@ use crate::frame::{ETHERNET, Skb};
 
 /// Translates what this site's hosts send to presences and hands it to a link.
 #[classifier]
-pub fn lan_ingress(context: TcContext) -> i32 {
+pub(crate) fn lan_ingress(context: TcContext) -> i32 {
     let packet = Skb::new(context, ETHERNET);
     let tables = packet.tables();
     path::lan(&packet, &tables, packet.arrival(), &packet)

@@ -12,7 +12,7 @@ static LINK_HEADER: aya_ebpf::Global<u32> = aya_ebpf::Global::new(0);
 
 /// Translates what other gateways send and hands it to the LAN, or to the next link.
 #[classifier]
-pub fn link_ingress(context: TcContext) -> i32 {
+pub(crate) fn link_ingress(context: TcContext) -> i32 {
     let header = if is_dry_run(&context) { ETHERNET } else { LINK_HEADER.load() };
     let packet = Skb::new(context, header);
     let tables = packet.tables();
