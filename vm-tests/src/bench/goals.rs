@@ -1,0 +1,132 @@
+//! What is to be reached: one goal for each row, and how a figure becomes a row.
+
+use super::Row;
+
+/// Which side of a goal is the good one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The ratio is to be no more than the goal.
+    AtMost,
+    /// The ratio is to be no less.
+    AtLeast,
+}
+
+/// A row before it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Goal {
+    id: &'static str,
+    metric: &'static str,
+    unit: &'static str,
+    peer_name: &'static str,
+    wanted: Wanted,
+    first: Option<f64>,
+    then: Option<f64>,
+}
+
+impl Goal {
+    /// Its row's name.
+    pub const fn id(&self) -> &'static str {
+        self.id
+    }
+
+    /// The row of a measurement.
+    pub fn measured(&self, ours: f64, peer: f64) -> Row {
+        let ratio = (peer != 0.0).then(|| ours / peer);
+        let met = |goal: Option<f64>| match (goal, ratio) {
+            (Some(goal), Some(ratio)) => Some(match self.wanted {
+                Wanted::AtMost => ratio <= goal,
+                Wanted::AtLeast => ratio >= goal,
+            }),
+            _ => None,
+        };
+        Row {
+            id: self.id.to_owned(),
+            metric: self.metric.to_owned(),
+            unit: self.unit.to_owned(),
+            ours: Some(ours),
+            peer_name: self.peer_name.to_owned(),
+            peer: Some(peer),
+            ratio,
+            first: self.first,
+            then: self.then,
+            met_first: met(self.first),
+            met_then: met(self.then),
+        }
+    }
+}
+
+macro_rules! goals {
+    ($($name:ident = $id:literal, $metric:literal, $unit:literal, $peer:literal, $wanted:ident, $first:expr, $then:expr;)+) => {
+        $(
+            #[doc = $metric]
+            pub const $name: Goal = Goal {
+                id: $id,
+                metric: $metric,
+                unit: $unit,
+                peer_name: $peer,
+                wanted: Wanted::$wanted,
+                first: $first,
+                then: $then,
+            };
+        )+
+
+        /// All of them, in the order in which they are shown.
+        pub const ALL: &[Goal] = &[$($name),+];
+    };
+}
+
+goals! {
+    ESTABLISHED = "D1", "lan_ingress, established UDP flow, empty program subtracted", "ns",
+        "hash lookup, L2 rewrite, redirect", AtMost, Some(2.0), Some(1.25);
+    COST = "D2", "largest rise of any program over its budget", "of budget", "budget.toml", AtMost,
+        Some(1.1), None;
+    PACKETS = "D3", "64-byte UDP through two gateways", "packet/s",
+        "nftables DNAT + masquerade", AtLeast, Some(1.05), Some(1.08);
+    PACKETS_BARE = "D4", "64-byte UDP through two gateways", "packet/s", "routing, no NAT", AtLeast,
+        Some(0.97), Some(1.0);
+    BULK = "D5", "bulk TCP through two gateways", "Mbit/s", "nftables DNAT + masquerade", AtLeast,
+        Some(1.0), Some(1.04);
+    LATENCY = "D6", "request/response p50 through two gateways", "us",
+        "nftables DNAT + masquerade", AtMost, Some(0.95), Some(0.92);
+    INSTRUCTIONS = "D6b", "instructions a packet in two gateways", "instruction",
+        "routing, no NAT", AtMost, Some(1.0), Some(0.9);
+    INSTRUCTIONS_NFT = "D6c", "instructions a packet in two gateways", "instruction",
+        "nftables DNAT + masquerade", AtMost, None, None;
+    REFUSED = "D7", "denied packets refused, guard in driver mode", "packet/s",
+        "nftables drop in prerouting", AtLeast, Some(4.0), Some(8.0);
+    REFUSED_ALONE = "D7b", "the same, sending and receiving subtracted", "ns",
+        "nftables drop in prerouting", AtMost, None, None;
+    OPENED = "D8", "new flows", "flow/s", "nftables DNAT + masquerade", AtLeast, Some(3.0), Some(10.0);
+    OPENED_ALONE = "D8b", "instructions a new flow, sending subtracted", "instruction",
+        "nftables DNAT + masquerade", AtMost, None, None;
+    SCALE = "D9", "established flow with 100,000 presences and allow pairs", "ns", "with 10 of each",
+        AtMost, Some(1.15), Some(1.05);
+    SCALE_REFUSED = "D9b", "refusal by policy with 100,000 presences and allow pairs", "ns",
+        "with 10 of each", AtMost, None, None;
+    MEMORY = "D10", "octets a two-way flow, client's side", "octet", "nf_conntrack object", AtMost,
+        Some(0.9), Some(0.5);
+    MEMORY_SERVICE = "D10b", "octets a two-way flow, service's side", "octet", "nf_conntrack object",
+        AtMost, Some(0.9), Some(0.5);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_has_a_good_side() {
+        assert_eq!(ESTABLISHED.measured(3.0, 2.0).met_first, Some(true));
+        assert_eq!(ESTABLISHED.measured(3.0, 2.0).met_then, Some(false));
+        assert_eq!(PACKETS.measured(1.06, 1.0).met_first, Some(true));
+        assert_eq!(PACKETS.measured(1.06, 1.0).met_then, Some(false));
+        assert_eq!(PACKETS.measured(1.0, 0.0).ratio, None);
+    }
+
+    #[test]
+    fn every_row_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = ALL.iter().map(Goal::id).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

@@ -1,0 +1,48 @@
+//! The measuring program of `cargo xtask bench`, on the host and inside a guest. A line of JSON goes out
+//! for each row, after the word `row`; lines that begin with `#` say what went into it.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use vm_tests::bench::budget::Budget;
+use vm_tests::bench::{Row, established, memory, programs};
+
+/// Measures some rows.
+#[derive(Parser)]
+struct Arguments {
+    /// Groups of rows: programs, established, scale, memory.
+    groups: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let mut failed = false;
+    for group in Arguments::parse().groups {
+        match measure(&group).and_then(|rows| show(&rows)) {
+            Ok(()) => {}
+            Err(error) => {
+                println!("# {group} could not be measured: {error:#}");
+                failed = true;
+            }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn measure(group: &str) -> Result<Vec<Row>> {
+    match group {
+        "programs" => programs::rows(&Budget::read()?),
+        "established" => established::established(),
+        "scale" => established::scale(),
+        "memory" => memory::rows(),
+        other => anyhow::bail!("there is no group {other}"),
+    }
+}
+
+fn show(rows: &[Row]) -> Result<()> {
+    for row in rows {
+        println!("row {}", serde_json::to_string(row).context("write a row")?);
+    }
+    Ok(())
+}
