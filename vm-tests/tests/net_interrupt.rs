@@ -13,7 +13,7 @@ use vm_tests::lab::binaries;
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::process::Process;
 use vm_tests::lab::sweep::leftovers;
-use vm_tests::lab::wait::wait_for;
+use vm_tests::lab::wait::{wait_for, wait_unless_failed};
 
 const BOUND: Duration = Duration::from_secs(60);
 const ENDED_BY_SIGKILL: i32 = 128 + 9;
@@ -43,9 +43,10 @@ fn ended_by(code: i32, end: impl FnOnce(&Process) -> Result<()>) -> Result<()> {
     command.args(["--name", &name.to_string()]);
     let mut demo = Process::spawn("the demo", &mut command, &log)?;
     // The broker is started first and the gateways last: by then there is something of each kind.
-    wait_for("the demo to start its gateways", BOUND, || {
-        let logs = Path::new("/run/presence-lab").join(name.to_string()).join("edge-b");
-        Ok(logs.join("gatewayd.log").exists())
+    let last = Path::new("/run/presence-lab").join(name.to_string()).join("edge-b/gatewayd.log");
+    wait_unless_failed("the demo to start its gateways", BOUND, || {
+        ensure!(demo.ended()?.is_none(), "the demo ended: {}", demo.log());
+        Ok(last.exists())
     })?;
     end(&demo)?;
     let status = demo.wait(BOUND)?;

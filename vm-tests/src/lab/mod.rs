@@ -68,19 +68,28 @@ pub struct Lab {
     servers: Vec<Process>,
     rules: Vec<Rule>,
     underlay: Namespace,
-    stays: bool,
+    /// Removed, or meant to stay.
+    done: bool,
     /// Given back last.
     claim: Option<Claim>,
 }
 
 impl Lab {
-    /// Makes the namespaces and wires of a lab, after removing what an earlier lab of this name or
-    /// an abandoned one left. No gateway and no server runs yet.
+    /// Makes the namespaces and wires of a lab, after removing what abandoned ones left. No gateway
+    /// and no server runs yet.
     pub fn network(name: LabName, choices: Choices) -> Result<Self> {
-        ensure!(nix::unistd::geteuid().is_root(), "the lab makes network namespaces: run as root");
-        mount_bpf_file_system()?;
+        ensure_root()?;
         sweep::sweep_abandoned()?;
         let claim = Claim::take(&name)?;
+        let mut lab = Self::network_claimed_elsewhere(name, choices)?;
+        lab.claim = Some(claim);
+        Ok(lab)
+    }
+
+    /// [`Lab::network`] by a process whose parent holds the claim to the name.
+    pub fn network_claimed_elsewhere(name: LabName, choices: Choices) -> Result<Self> {
+        ensure_root()?;
+        mount_bpf_file_system()?;
         ensure!(
             sweep::leftovers(&name)?.is_empty(),
             "the sites of \"{name}\" are up already; remove them with `cargo xtask lab down`"
@@ -93,8 +102,8 @@ impl Lab {
             servers: Vec::new(),
             rules: plan::rules(),
             underlay,
-            stays: false,
-            claim: Some(claim),
+            done: false,
+            claim: None,
         };
         lab.underlay.ip("link add br0 type bridge mcast_snooping 0")?;
         lab.underlay.ip("link set br0 up")?;
@@ -231,7 +240,7 @@ impl Lab {
             site.gateway.let_go();
         }
         self.servers.drain(..).for_each(Process::let_go);
-        self.stays = true;
+        self.done = true;
         Ok(())
     }
 
@@ -286,15 +295,14 @@ impl Lab {
     fn remove(&mut self) -> Result<()> {
         self.servers.clear();
         self.sites.clear();
-        let removed = sweep::sweep(&self.name);
-        self.claim = None;
-        removed
+        self.done = true;
+        sweep::sweep(&self.name)
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if self.stays || self.claim.is_none() {
+        if self.done {
             return;
         }
         if let Err(error) = self.remove() {
@@ -317,6 +325,11 @@ fn plug(
     switch.ip(&format!("link set {port} up"))?;
     host.ip(&format!("address add {address}/24 dev {device}"))?;
     host.ip(&format!("link set {device} up"))?;
+    Ok(())
+}
+
+fn ensure_root() -> Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "the lab makes network namespaces: run as root");
     Ok(())
 }
 

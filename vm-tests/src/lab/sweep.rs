@@ -2,6 +2,7 @@
 //! of the lab's own process as well as after an orderly end.
 
 use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -30,14 +31,17 @@ pub struct Claim {
 impl Claim {
     /// Claims a name; the refusal names it.
     pub fn take(name: &LabName) -> Result<Self> {
-        make_private(Path::new(RUN))?;
+        const ATTEMPTS: u32 = 100;
         let path = Path::new(RUN).join(format!("{name}.lock"));
-        let file = File::options()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .with_context(|| format!("open {}", path.display()))?;
+        let mut attempt = 0;
+        let file = loop {
+            attempt += 1;
+            match open(&path) {
+                // The last lab's end removed the directory just now.
+                Err(error) if error.kind() == ErrorKind::NotFound && attempt < ATTEMPTS => {}
+                opened => break opened.with_context(|| format!("open {}", path.display()))?,
+            }
+        };
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self { _lock: lock, path }),
             Err((_, Errno::EWOULDBLOCK)) => {
@@ -59,6 +63,11 @@ impl Drop for Claim {
 /// The lab's directory.
 pub fn directory(name: &LabName) -> PathBuf {
     Path::new(RUN).join(name.to_string())
+}
+
+fn open(lock: &Path) -> io::Result<File> {
+    fs::create_dir_all(RUN)?;
+    File::options().create(true).write(true).truncate(false).open(lock)
 }
 
 /// Makes a directory, with what is above it, that only root can look into.
@@ -148,7 +157,7 @@ fn namespaces(name: &LabName) -> Result<Vec<Namespace>> {
 fn entries(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
     let listing = match fs::read_dir(parent) {
         Ok(listing) => listing,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(|| format!("list {}", parent.display())),
     };
     Ok(listing

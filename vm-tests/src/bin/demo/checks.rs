@@ -24,7 +24,7 @@ const DOWNLOAD: u64 = 100_000_000;
 pub(crate) fn run(name: LabName) -> Result<ExitCode> {
     let mut report = Report::new();
     report.part("Three sites, all of them 10.0.0.0/24, the same addresses in each");
-    let mut lab = Lab::network(name.clone(), Choices::default())?;
+    let mut lab = Lab::network_claimed_elsewhere(name.clone(), Choices::default())?;
     let server = lab.site(&CLOUD).server.clone();
     let mut broker = Broker::launch(&server, SERVER, lab.directory("rabbitmq"))?;
     let gateways = report.check("start a gatewayd in each site", || {
