@@ -333,6 +333,8 @@ impl Executor for Skb {
     #[inline(always)]
     fn refuse(&self, reason: Reason) -> i32 {
         self.report(Report::of(Counter::Refused(reason)));
+        #[cfg(feature = "debug")]
+        aya_log_ebpf::debug!(&self.context, "refused a packet: reason {}", reason as u8);
         TC_ACT_SHOT
     }
 
