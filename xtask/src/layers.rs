@@ -61,7 +61,8 @@ const IMPURE: [&str; 12] = [
 
 /// Who alone may use a crate from outside directly. The benchmarks load programs of their own to compare
 /// the shipped ones with, and ask the kernel what each costs.
-const RESERVED: [(&str, &[&str]); 1] = [("aya", &["gateway-dataplane", "vm-tests"])];
+const RESERVED: [(&str, &[&str]); 2] =
+    [("aya", &["gateway-dataplane", "vm-tests"]), ("aya-log", &["gateway-dataplane"])];
 
 /// Fails with every arrow that should not be.
 pub(crate) fn check(workspace: &Path) -> Result<()> {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod artifacts;
+mod bench;
 mod docs;
 #[path = "../../gateway-dataplane/build/ebpf_toolchain.rs"]
 mod ebpf_toolchain;
@@ -59,6 +60,14 @@ enum Task {
         /// Names in vm-tests/kernels.toml; none means all
         kernels: Vec<String>,
     },
+    /// Measures what the data path costs beside what else could do the same; root
+    Bench {
+        /// Rows of docs/benchmarks.md, or groups of rows; none means all
+        names: Vec<String>,
+        /// Writes the rows to this file too
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// Checks formatting, clippy, the project's own style and the generated documentation
     Lint,
     /// Compares the crates' dependencies with the architecture
@@ -109,6 +118,7 @@ fn run(task: Task) -> Result<bool> {
             println!("{tally}");
             return Ok(good(tally));
         }
+        Task::Bench { names, json } => return bench::run(workspace, &names, json.as_deref()),
         Task::Lint => return Ok(good(test::lint(workspace)?)),
         Task::Layers => {
             layers::check(workspace)?;

@@ -27,14 +27,17 @@ pub(crate) enum Need {
     Guests,
     /// Building sites out of namespaces, with real servers in them.
     Sites,
+    /// Measuring: what the data path is compared with.
+    Bench,
 }
 
 /// Everything; what `cargo xtask setup` alone stands for.
-pub(crate) const ALL: [Need; 4] =
-    [Need::KernelHalf, Need::KernelHalfLint, Need::Guests, Need::Sites];
+pub(crate) const ALL: [Need; 5] =
+    [Need::KernelHalf, Need::KernelHalfLint, Need::Guests, Need::Sites, Need::Bench];
 
 const GUEST_PACKAGES: [&str; 6] =
     ["busybox-static", "ethtool", "iproute2", "iputils-ping", "kmod", "qemu-system-x86"];
+const BENCH_PACKAGES: [&str; 3] = ["ethtool", "nftables", "util-linux"];
 const COMPILER_PACKAGES: [&str; 3] = ["cargo-web", "rust-web-src", "rustc-web"];
 const LINT_PACKAGE: &str = "rust-web-clippy";
 /// The last series that loads the compiler's own LLVM instead of bringing one.
@@ -85,6 +88,7 @@ impl Missing {
                     }
                 }
                 Need::Guests => wanted.extend(GUEST_PACKAGES.map(str::to_owned)),
+                Need::Bench => wanted.extend(BENCH_PACKAGES.map(str::to_owned)),
                 Need::Sites => wanted.extend(site_packages(workspace)?),
             }
         }

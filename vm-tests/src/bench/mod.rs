@@ -8,9 +8,12 @@ pub mod assembly;
 pub mod budget;
 pub mod established;
 pub mod goals;
+pub mod loads;
 pub mod memory;
+pub mod path;
 pub mod programs;
 pub mod stand;
+pub mod wires;
 
 use serde::Serialize;
 

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use vm_tests::bench::budget::Budget;
-use vm_tests::bench::{Row, established, memory, programs};
+use vm_tests::bench::{Row, established, memory, path, programs};
 
 /// Measures some rows.
 #[derive(Parser)]
 struct Arguments {
-    /// Groups of rows: programs, established, scale, memory.
+    /// Groups of rows: programs, established, scale, memory, path.
     groups: Vec<String>,
 }
 
@@ -36,6 +36,7 @@ fn measure(group: &str) -> Result<Vec<Row>> {
         "established" => established::established(),
         "scale" => established::scale(),
         "memory" => memory::rows(),
+        "path" => path::rows(),
         other => anyhow::bail!("there is no group {other}"),
     }
 }

@@ -1,7 +1,8 @@
 //! The first process of a guest: makes the machine usable, runs the tests it was given, switches off.
 //!
 //! `cargo xtask vm` puts it into the root file system as `/init`, beside the lists of modules and tests
-//! below `/presence`. Lines that begin with `guest: ` are its own; the last of them is the count. It ends
+//! below `/presence`; `cargo xtask bench` a command in place of tests, which counts as one test. Lines that
+//! begin with `guest: ` are its own; the last of them is the count. It ends
 //! by switching the machine off whatever happens, since the end of the first process is a kernel panic.
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ use self::tally::{Empty, Tally, judge};
 
 const MODULES: &str = "/presence/modules";
 const TESTS: &str = "/presence/tests";
+const COMMAND: &str = "/presence/command";
 const PATH: &str = "/usr/bin:/busybox";
 
 fn main() {
@@ -67,9 +69,15 @@ fn prepare() -> Result<()> {
 
 fn run_tests() -> Result<Tally> {
     let mut sum = Tally::default();
+    if let [program, arguments @ ..] = lines(COMMAND)?.as_slice() {
+        println!("guest: run {program} {}", arguments.join(" "));
+        let (_, success) = run(tool(program).args(arguments))?;
+        sum.add(Tally { passed: u64::from(success), failed: u64::from(!success) });
+    }
     for name in lines(TESTS)? {
         println!("guest: run {name}");
-        let (output, success) = run_test(&Path::new(&format!("{TESTS}.d")).join(&name))?;
+        let file = Path::new(&format!("{TESTS}.d")).join(&name);
+        let (output, success) = run(Command::new(file).arg("--test-threads=1"))?;
         let (tally, complaints) = judge(&output, success, Empty::Refused);
         for complaint in complaints {
             println!("guest: {name} failed: {complaint}");
@@ -80,20 +88,22 @@ fn run_tests() -> Result<Tally> {
 }
 
 /// Shows the output as it comes and gives it at the end, with whether the binary succeeded.
-fn run_test(file: &Path) -> Result<(String, bool)> {
+fn run(command: &mut Command) -> Result<(String, bool)> {
     let (mut reader, writer) = io::pipe()?;
-    let mut child = Command::new(file)
-        .arg("--test-threads=1")
+    let errors = writer.try_clone()?;
+    let mut child = command
         .env("PATH", PATH)
         .env("HOME", "/root")
         .env("RUST_BACKTRACE", "1")
         .env("RUST_LIB_BACKTRACE", "0")
         .env("PRESENCE_BIN_DIR", "/usr/bin")
         .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
+        .stdout(writer)
+        .stderr(errors)
         .spawn()
-        .with_context(|| format!("{} does not start", file.display()))?;
+        .with_context(|| format!("{} does not start", command.get_program().display()))?;
+    // The command holds the pipe's writing ends; its end shows only when they are gone.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut heard = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = reader.read(&mut buffer) {

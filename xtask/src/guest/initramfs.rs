@@ -19,6 +19,7 @@ use crate::process;
 /// Where the guest's init looks; `vm-tests/src/bin/guest_init.rs` has the same paths.
 const MODULES: &str = "presence/modules";
 const TESTS: &str = "presence/tests";
+const COMMAND: &str = "presence/command";
 
 /// What goes into one guest.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) modules: &'a [PathBuf],
     /// Name and file of each test binary, in the order in which they run.
     pub(crate) tests: &'a [(String, PathBuf)],
+    /// A program in the guest with its arguments, run before the tests; nothing for none.
+    pub(crate) command: &'a [&'a str],
     /// Name and file of each program of the workspace.
     pub(crate) programs: &'a [(String, PathBuf)],
     /// Names of this machine's programs.
@@ -44,6 +47,7 @@ pub(crate) fn write(contents: &Contents<'_>, out: impl Write) -> Result<()> {
         image.copy(&format!("{MODULES}.d/{}", file_name(module)), 0o644, module)?;
     }
     image.list(TESTS, contents.tests.iter().map(|(name, _)| name.clone()))?;
+    image.list(COMMAND, contents.command.iter().map(|word| (*word).to_owned()))?;
     for (name, file) in contents.tests {
         image.program(&format!("{TESTS}.d/{name}"), file)?;
     }

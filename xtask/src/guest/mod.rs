@@ -76,6 +76,7 @@ fn run_one(
         init: artifacts.binary("guest_init")?,
         modules: &unpacked.modules,
         tests: &tests,
+        command: &[],
         programs: &programs,
         tools: &table.tools,
     };
@@ -93,10 +94,43 @@ fn run_one(
     Ok(verdict(kernel, &console, &log))
 }
 
+/// Runs a program of the workspace in a guest whose clock counts instructions; gives what it wrote, and
+/// whether it came to a good end.
+pub(crate) fn measure(
+    workspace: &Path,
+    table: &Table,
+    artifacts: &Artifacts,
+    command: &[&str],
+) -> Result<(String, bool)> {
+    let kernel = table.kernels.first().context("vm-tests/kernels.toml has no kernel")?;
+    let cache = artifacts.target_directory(workspace).join("guests").join(&kernel.name);
+    let unpacked = kernel::unpack(kernel, &cache)?;
+    let names = table.programs.iter().map(String::as_str).chain(command.first().copied());
+    let programs = names
+        .map(|name| Ok((name.to_owned(), artifacts.binary(name)?.to_path_buf())))
+        .collect::<Result<Vec<_>>>()?;
+    let initramfs = cache.join("bench-initramfs");
+    let contents = Contents {
+        init: artifacts.binary("guest_init")?,
+        modules: &unpacked.modules,
+        tests: &[],
+        command,
+        programs: &programs,
+        tools: &[&table.tools[..], &["nft".to_owned()]].concat(),
+    };
+    initramfs::write(&contents, BufWriter::new(File::create(&initramfs)?))?;
+    let log = cache.join("bench-console.log");
+    let ended = boot(kernel, &unpacked.image, &initramfs, &log, Accelerator::Counted)?;
+    let good = verdict(kernel, &ended, &log).failed == 0;
+    Ok((String::from_utf8_lossy(&fs::read(&log)?).into_owned(), good))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Accelerator {
     Kvm,
     Tcg,
+    /// One processor, whose clock is the number of instructions it has run, in nanoseconds.
+    Counted,
 }
 
 /// A console that has ended, with how its machine came to its end.
@@ -140,8 +174,18 @@ fn qemu(kernel: &Kernel, image: &Path, initramfs: &Path, accelerator: Accelerato
                      watchdog_thresh=30 random.trust_cpu=on";
     let mut command = Command::new("qemu-system-x86_64");
     command.args(match accelerator {
-        Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
-        Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host", "-smp", "2"].as_slice(),
+        Accelerator::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"],
+        Accelerator::Counted => &[
+            "-accel",
+            "tcg,thread=single",
+            "-icount",
+            "shift=0,sleep=off",
+            "-cpu",
+            "max",
+            "-smp",
+            "1",
+        ],
     });
     command
         .args([
@@ -153,7 +197,7 @@ fn qemu(kernel: &Kernel, image: &Path, initramfs: &Path, accelerator: Accelerato
             "stdio",
             "-no-reboot",
         ])
-        .args(["-smp", "2", "-m", &kernel.memory_mib.to_string()])
+        .args(["-m", &kernel.memory_mib.to_string()])
         .args(["-append", arguments])
         .arg("-kernel")
         .arg(image)
