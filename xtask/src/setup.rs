@@ -3,10 +3,11 @@
 //! On Debian and its descendants, as root, installs what is missing; elsewhere says what is missing and
 //! the command that installs it. Quick when nothing is missing, so the other commands call it first.
 
+mod services;
+
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,6 +40,8 @@ const GUEST_PACKAGES: [&str; 6] =
     ["busybox-static", "ethtool", "iproute2", "iputils-ping", "kmod", "qemu-system-x86"];
 const BENCH_PACKAGES: [&str; 3] = ["ethtool", "nftables", "util-linux"];
 const COMPILER_PACKAGES: [&str; 3] = ["cargo-web", "rust-web-src", "rustc-web"];
+/// An archive with these has a `rustc-web` that is new enough.
+const COMPILER_PROOF: [&str; 2] = ["rustc-web", "libllvm22"];
 const LINT_PACKAGE: &str = "rust-web-clippy";
 /// The last series that loads the compiler's own LLVM instead of bringing one.
 const LINKER_SERIES: &str = "0.10.";
@@ -145,21 +148,16 @@ impl Missing {
     fn install(&self, workspace: &Path) -> Result<()> {
         if !self.packages.is_empty() {
             println!("installing {}", self.packages.iter().cloned().collect::<Vec<_>>().join(" "));
-            process::run(apt().args(["-qq", "update"]))?;
+            process::run(apt().arg("update"))?;
             self.offered()?;
-            let _quiet = NoServices::begin()?;
-            process::run(
-                apt()
-                    .args([
-                        "-qq",
-                        "-y",
-                        "-o",
-                        "Dpkg::Use-Pty=0",
-                        "install",
-                        "--no-install-recommends",
-                    ])
-                    .args(&self.packages),
-            )?;
+            let install = || {
+                let mut install = apt();
+                install.args(["-y", "install", "--no-install-recommends"]).args(&self.packages);
+                install
+            };
+            // Ctrl-C is free to end the download, which is most of the time.
+            process::run(install().arg("--download-only"))?;
+            services::kept_off(|| process::run(&mut install()))?;
         }
         if self.linker {
             println!("installing bpf-linker");
@@ -172,51 +170,25 @@ impl Missing {
         Ok(())
     }
 
-    /// Does the archive have the compiler? Only Debian's does.
+    /// Does the archive have the compiler? Only Debian's does, and in Debian 12 an old one unless the
+    /// security updates are among its sources.
     fn offered(&self) -> Result<()> {
-        let compiler = self.packages.contains("rustc-web");
-        if compiler
-            && process::output(Command::new("apt-cache").args(["show", "rustc-web"])).is_err()
-        {
-            bail!("no package rustc-web in this machine's archive; instead: {NIGHTLY_INSTALL}");
+        let offers =
+            |package| process::output(Command::new("apt-cache").args(["show", package])).is_ok();
+        if self.packages.contains("rustc-web") && !COMPILER_PROOF.into_iter().all(offers) {
+            bail!(
+                "no rustc-web of LLVM 22 in this machine's archive (Debian 12 has it among its \
+                 security updates); instead: {NIGHTLY_INSTALL}"
+            );
         }
         Ok(())
     }
 }
 
-/// While it lives, packages do not start the services they bring.
-struct NoServices {
-    placed: Option<PathBuf>,
-}
-
-impl NoServices {
-    const TEXT: &str =
-        "#!/bin/sh\n# Placed by `cargo xtask setup` for the time of an installation.\nexit 101\n";
-
-    fn begin() -> Result<Self> {
-        let path = Path::new("/usr/sbin/policy-rc.d");
-        // Another's policy stays; one of our own is left from an interrupted run.
-        if path.exists() && fs::read_to_string(path)? != Self::TEXT {
-            return Ok(Self { placed: None });
-        }
-        fs::write(path, Self::TEXT).with_context(|| format!("{}", path.display()))?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-        Ok(Self { placed: Some(path.to_path_buf()) })
-    }
-}
-
-impl Drop for NoServices {
-    fn drop(&mut self) {
-        if let Some(path) = &self.placed
-            && let Err(error) = fs::remove_file(path)
-        {
-            eprintln!("{} must be removed by hand: {error}", path.display());
-        }
-    }
-}
-
 fn apt() -> Command {
     let mut command = Command::new("apt-get");
+    // A machine just started may be updating itself.
+    command.args(["-qq", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300"]);
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
@@ -273,7 +245,9 @@ fn is_present(package: &str) -> bool {
         "kmod" => "depmod",
         "knot" => "knotd",
         "knot-dnsutils" => "kdig",
+        "nftables" => "nft",
         "qemu-system-x86" => "qemu-system-x86_64",
+        "util-linux" => "unshare",
         same => same,
     };
     let path = env::var_os("PATH").unwrap_or_default();
