@@ -135,7 +135,7 @@ impl Missing {
             lines.push("  install what your distribution calls them".to_owned());
             if self.packages.contains("rustc-web") {
                 lines.push(format!(
-                    "  in place of rustc-web, rust-web-src, cargo-web: {NIGHTLY_INSTALL}"
+                    "  in place of those with web in their names: {NIGHTLY_INSTALL}"
                 ));
             }
         }
