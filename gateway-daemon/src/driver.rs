@@ -8,6 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+#[cfg(feature = "debug")]
+use gateway_dataplane::KernelLog;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,6 +25,10 @@ use crate::service_manager;
 
 /// How often timed-out flows are removed, and a failed attempt to follow the interfaces is repeated.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the programs' log is read. By the clock, since tokio takes a descriptor that is not its
+/// own only from code with `unsafe`.
+#[cfg(feature = "debug")]
+const READ_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs the daemon of a site file until it is told to end.
 pub fn run(config: &Path) -> Result<()> {
@@ -37,7 +43,11 @@ pub fn run(config: &Path) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(file, instance))
+    let ended = runtime.block_on(serve(file, instance));
+    // Under a flood of refusals the task that tells them may not come to a point where it can end.
+    #[cfg(feature = "debug")]
+    runtime.shutdown_background();
+    ended
 }
 
 fn tell_notes(file: &SiteFile) {
@@ -68,6 +78,8 @@ async fn serve(file: SiteFile, instance: Instance) -> Result<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(listen_for_hangups(hangups, reload));
     tasks.spawn(listen_for_interfaces(events, change));
+    #[cfg(feature = "debug")]
+    tasks.spawn(tell_refusals(gateway.kernel_log()?));
     service_manager::ready(&gateway.summary());
     Loop { gateway, reloads, changes, tasks, failure: None }.run().await
 }
@@ -189,6 +201,16 @@ async fn listen_for_interfaces(
             events = subscribe_again()?;
         }
         tell(&change, Told::Interfaces);
+    }
+}
+
+/// Tells what the programs log. A flood of it takes this task's thread and no other.
+#[cfg(feature = "debug")]
+async fn tell_refusals(mut log: KernelLog) -> Result<()> {
+    let mut reads = every(READ_INTERVAL);
+    loop {
+        reads.tick().await;
+        log.forward();
     }
 }
 

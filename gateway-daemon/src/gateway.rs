@@ -9,6 +9,8 @@ use gateway_dataplane::{
     Applied, ApplyError, AttachError, Attachment, DataPlane, InspectError, Inspector, Mode,
     Options, Place, Program, TableError, WantedAttachment,
 };
+#[cfg(feature = "debug")]
+use gateway_dataplane::{KernelLog, KernelLogError};
 
 use crate::config::{ConfigError, SiteFile};
 use crate::instance::{ChosenMode, Instance, InstanceError};
@@ -206,6 +208,12 @@ impl Gateway {
         let swept = self.surroundings.data_plane.sweep()?;
         tracing::debug!(?swept, "swept the flow table");
         Ok(())
+    }
+
+    /// What the programs log of the packets they refuse.
+    #[cfg(feature = "debug")]
+    pub fn kernel_log(&self) -> Result<KernelLog, KernelLogError> {
+        self.surroundings.data_plane.kernel_log()
     }
 
     /// The site file in force.

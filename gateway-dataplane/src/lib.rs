@@ -12,6 +12,8 @@ mod changes;
 mod errno;
 mod flows;
 mod inspect;
+#[cfg(feature = "debug")]
+mod kernel_log;
 mod netlink;
 mod object;
 mod pins;
@@ -35,6 +37,8 @@ pub use attach::{AttachError, Attachment, FoundAttachment, Hook, Mode, Place, Wa
 pub use changes::{Change, diff};
 pub use flows::{Swept, now};
 pub use inspect::{InspectError, Inspector, MapEntry, MapSummary, map_names};
+#[cfg(feature = "debug")]
+pub use kernel_log::{KernelLog, KernelLogError};
 pub use object::ObjectError;
 pub use pins::{BPFFS, PinsError};
 pub use program::Program;
@@ -143,6 +147,12 @@ impl DataPlane {
     /// port goes at the second sweep that finds it without its flow.
     pub fn sweep(&mut self) -> Result<Swept, TableError> {
         self.sweeper.sweep(&mut self.maps, now())
+    }
+
+    /// What the programs of this load log, for one reader.
+    #[cfg(feature = "debug")]
+    pub fn kernel_log(&self) -> Result<KernelLog, KernelLogError> {
+        KernelLog::open(&self.programs)
     }
 
     /// One of the programs, to be run on frames of the caller's.

@@ -182,10 +182,12 @@ fn check_contract() -> Result<(), ObjectError> {
     let declared = shapes(Flows::CAPACITY);
     let mut found = BTreeMap::new();
     for (name, map) in &object.maps {
-        if map.section_kind() == EbpfSectionKind::BtfMaps {
+        if matches!(map.section_kind(), EbpfSectionKind::BtfMaps | EbpfSectionKind::Maps) {
             found.insert(name.as_str(), map);
         }
     }
+    #[cfg(feature = "debug")]
+    found.remove(crate::kernel_log::RING);
     for (name, shape) in &declared {
         let Some(map) = found.remove(name) else {
             return Err(ObjectError::Contract(format!("it has no map {name}")));
