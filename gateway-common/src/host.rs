@@ -16,7 +16,7 @@ use crate::{
     path::{self, Arrival},
     tables::{Carried, FlowSlot, Insertion, Tables},
     verdict::{ArpReply, Executor, Forward, PortEdit, Rewrite, TransportChecksum, Verdict},
-    wire::{IcmpEcho, Ipv4Header, Tcp, Udp},
+    wire::{IcmpEcho, IcmpError, Ipv4Header, Tcp, Udp},
 };
 
 /// A frame in memory.
@@ -246,6 +246,10 @@ fn edit(frame: &mut [u8], rewrite: &Rewrite) {
         }
         PortEdit::RequestIdentifier => write(frame, identifier, rewrite.source_port.as_bytes()),
         PortEdit::ReplyIdentifier => write(frame, identifier, rewrite.destination_port.as_bytes()),
+        PortEdit::QuotedKeep
+        | PortEdit::QuotedBoth
+        | PortEdit::QuotedRequestIdentifier
+        | PortEdit::QuotedReplyIdentifier => edit_quote(frame, rewrite),
     }
     if rewrite.segment_size.offset != 0 {
         write(frame, rewrite.segment_size.offset, rewrite.segment_size.size.as_bytes());
@@ -269,6 +273,30 @@ fn edit(frame: &mut [u8], rewrite: &Rewrite) {
         new = not_zero(udp, rewrite.own.apply(new));
     }
     write(frame, checksum, &new);
+}
+
+fn edit_quote(frame: &mut [u8], rewrite: &Rewrite) {
+    let quoted = rewrite.ip + Ipv4Header::LENGTH + IcmpError::LENGTH;
+    write(frame, quoted + Ipv4Header::CHECKSUM_OFFSET, rewrite.quote_tail().as_bytes());
+    let transport = quoted + Ipv4Header::LENGTH;
+    let identifier = transport + IcmpEcho::IDENTIFIER_OFFSET;
+    match rewrite.ports {
+        PortEdit::QuotedBoth => {
+            write(frame, transport, rewrite.destination_port.as_bytes());
+            write(frame, transport + 2, rewrite.source_port.as_bytes());
+        }
+        PortEdit::QuotedRequestIdentifier => {
+            write(frame, identifier, rewrite.destination_port.as_bytes());
+        }
+        PortEdit::QuotedReplyIdentifier => {
+            write(frame, identifier, rewrite.source_port.as_bytes());
+        }
+        PortEdit::Keep
+        | PortEdit::Both
+        | PortEdit::RequestIdentifier
+        | PortEdit::ReplyIdentifier
+        | PortEdit::QuotedKeep => {}
+    }
 }
 
 /// A UDP checksum that comes out as zero is sent as its other representation (RFC 768).

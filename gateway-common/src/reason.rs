@@ -45,7 +45,7 @@ reasons! {
     PortNotServed = 15, "port-not-served", "The service exists but does not declare this protocol and port. Add it to the service's ports, or correct the client.";
     NoPolicy = 16, "no-policy", "No rule allows this client to use this service. Add an allow rule that names the client's site and the service.";
     NoFlow = 17, "no-flow", "The packet continues a connection this gateway does not know, or answers one that nobody opened. Expected after a time-out or a withdrawn permission; the client must connect anew.";
-    IcmpType = 18, "icmp-type", "An ICMP message other than echo in the expected direction. Only echo requests to a service that declares icmp-echo, and their replies, are carried.";
+    IcmpType = 18, "icmp-type", "An ICMP message that is neither echo in the expected direction nor an error about a known flow. Echo needs a service that declares icmp-echo; redirects, timestamps and the like are not carried.";
     FlowTableFull = 19, "flow-table-full", "There is no room for a new flow; established ones live. Raise flows.capacity or find who opens so many.";
     PortsExhausted = 20, "ports-exhausted", "No free port of the client presence towards this back end. Too many clients of one back end at once, or a protocol without ports that two clients use.";
     BackendMoved = 21, "backend-moved", "The service's back end or client presence changed since this connection was opened. The client must connect anew.";

@@ -120,6 +120,8 @@ pub struct Rewrite {
     pub destination_port: Port,
     /// Where these are written.
     pub ports: PortEdit,
+    /// The header checksum of a quoted packet from now on.
+    pub quote_checksum: Port,
     /// Which checksum covers addresses and ports.
     pub transport: TransportChecksum,
     /// How that checksum changes because of the pseudo-header.
@@ -157,6 +159,14 @@ pub enum PortEdit {
     RequestIdentifier,
     /// The identifier of an ICMP echo reply, from the destination port.
     ReplyIdentifier,
+    /// None; the addresses of the packet that an ICMP error quotes change, the other way round.
+    QuotedKeep,
+    /// Likewise, and both its ports: its source port from the destination port.
+    QuotedBoth,
+    /// Likewise, and the identifier of the quoted echo request, from the destination port.
+    QuotedRequestIdentifier,
+    /// Likewise, and the identifier of the quoted echo reply, from the source port.
+    QuotedReplyIdentifier,
 }
 
 /// Which checksum a transport header has.
@@ -170,6 +180,30 @@ pub enum TransportChecksum {
     Udp,
     /// ICMP's, without pseudo-header.
     Icmp,
+}
+
+/// The last part of the IPv4 header of a quoted packet, all of it that translation changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(2))]
+pub struct QuoteTail {
+    /// Checksum of the header.
+    pub checksum: Port,
+    /// From whom.
+    pub source: [u8; 4],
+    /// To whom.
+    pub destination: [u8; 4],
+}
+
+impl Rewrite {
+    /// What the quoted packet's header ends in: the new ends, the other way round.
+    #[inline(always)]
+    pub const fn quote_tail(&self) -> QuoteTail {
+        QuoteTail {
+            checksum: self.quote_checksum,
+            source: self.header.destination,
+            destination: self.header.source,
+        }
+    }
 }
 
 /// A lowered maximum segment size.

@@ -23,7 +23,7 @@ use gateway_common::{
     report::Report,
     tables::Tables,
     verdict::{ArpReply, Executor, Forward, PortEdit, Rewrite, TransportChecksum, Way},
-    wire::{IcmpEcho, Ipv4Header, Tcp, Udp},
+    wire::{IcmpEcho, IcmpError, Ipv4Header, Tcp, Udp},
 };
 use zerocopy::FromBytes;
 
@@ -283,6 +283,10 @@ impl Skb {
             }
             PortEdit::RequestIdentifier => store(self, identifier, rewrite.source_port),
             PortEdit::ReplyIdentifier => store(self, identifier, rewrite.destination_port),
+            PortEdit::QuotedKeep
+            | PortEdit::QuotedBoth
+            | PortEdit::QuotedRequestIdentifier
+            | PortEdit::QuotedReplyIdentifier => self.edit_quote(rewrite),
         };
         let edit = rewrite.segment_size;
         if !written || (edit.offset != 0 && !store(self, edit.offset, edit.size)) {
@@ -301,6 +305,27 @@ impl Skb {
                     || self.replace(transport + IcmpEcho::CHECKSUM_OFFSET, rewrite.own.word(), 0)
             }
         }
+    }
+
+    /// Writes the edits of the packet that an ICMP error quotes.
+    #[inline(always)]
+    fn edit_quote(&self, rewrite: &Rewrite) -> bool {
+        let quoted = self.ip + Ipv4Header::LENGTH + IcmpError::LENGTH;
+        let transport = quoted + Ipv4Header::LENGTH;
+        let identifier = transport + IcmpEcho::IDENTIFIER_OFFSET;
+        let written = match rewrite.ports {
+            PortEdit::QuotedBoth => {
+                store(self, transport, [rewrite.destination_port, rewrite.source_port])
+            }
+            PortEdit::QuotedRequestIdentifier => store(self, identifier, rewrite.destination_port),
+            PortEdit::QuotedReplyIdentifier => store(self, identifier, rewrite.source_port),
+            PortEdit::Keep
+            | PortEdit::Both
+            | PortEdit::RequestIdentifier
+            | PortEdit::ReplyIdentifier
+            | PortEdit::QuotedKeep => true,
+        };
+        written && store(self, quoted + Ipv4Header::CHECKSUM_OFFSET, rewrite.quote_tail())
     }
 
     /// Updates a transport checksum that covers the pseudo-header. Only the helper knows whether it is

@@ -2,7 +2,7 @@
 //! permissions and ports, and opened.
 
 use super::{
-    Arrival, Packet, flow,
+    Arrival, Packet, Transport, flow,
     nat::{self, Reserved},
 };
 use crate::{
@@ -51,7 +51,11 @@ pub(super) fn admit<T: Tables>(
             } else {
                 judge_anew(tables, settings, key, &flow, &slot)?
             };
-            slot.carried(flow::carried(packet, flow.state(), direction, arrival));
+            // An error keeps nothing alive (RFC 5508 section 4.2 asks that of a NAT) and counts for
+            // nothing: a router may have sent it, not the flow's other end.
+            if packet.transport != Transport::Error {
+                slot.carried(flow::carried(packet, flow.state(), direction, arrival));
+            }
             return Ok(Passage { ends: flow.endpoints(), rule });
         }
     }
@@ -191,7 +195,7 @@ fn open<T: Tables>(
     if judgement.is_here != (from == From::Link) {
         return Err(Reason::NoService);
     }
-    let mut client = LocalAddress(packet.source());
+    let mut client = LocalAddress(packet.source);
     let mut client_port = key.client_port;
     let mut reserved = Reserved::default();
     if from == From::Link {

@@ -70,7 +70,7 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
             (to_service(settings, &packet, service, arrival)?, Direction::Forward)
         }
         PresenceKind::Client => {
-            let nat = NatKey::new(packet.local_ends(Direction::Reverse), packet.protocol());
+            let nat = NatKey::new(packet.local_ends(Direction::Reverse), packet.protocol);
             let Some(key) = tables.nat(&nat) else { return Err(Reason::NoFlow) };
             (key, Direction::Reverse)
         }
@@ -86,7 +86,7 @@ fn to_service(
     service: TransitAddress,
     arrival: Arrival,
 ) -> Result<FlowKey, Reason> {
-    let client = LocalAddress(packet.source());
+    let client = LocalAddress(packet.source);
     if settings.pool.contains(client.0) {
         return Err(Reason::SpoofedSource);
     }
@@ -100,5 +100,5 @@ fn to_service(
         service,
         service_port: packet.destination_port,
     };
-    Ok(FlowKey::new(ends, packet.protocol()))
+    Ok(FlowKey::new(ends, packet.protocol))
 }

@@ -18,9 +18,11 @@ pub(super) fn is_alive(flow: &Flow, settings: &Settings, arrival: Arrival) -> bo
 pub(super) const fn first_state(packet: &Packet) -> FlowState {
     match packet.transport {
         Transport::Tcp => FlowState::Opening,
-        Transport::Udp | Transport::EchoRequest | Transport::EchoReply | Transport::Other => {
-            FlowState::Asked
-        }
+        Transport::Udp
+        | Transport::EchoRequest
+        | Transport::EchoReply
+        | Transport::Error
+        | Transport::Other => FlowState::Asked,
     }
 }
 
@@ -46,12 +48,14 @@ pub(super) fn carried(
 const fn next_state(state: FlowState, packet: &Packet, direction: Direction) -> FlowState {
     match packet.transport {
         Transport::Tcp => next_tcp_state(state, packet.flags, direction),
-        Transport::Udp | Transport::EchoRequest | Transport::EchoReply | Transport::Other => {
-            match direction {
-                Direction::Forward => state,
-                Direction::Reverse => FlowState::Answered,
-            }
-        }
+        Transport::Udp
+        | Transport::EchoRequest
+        | Transport::EchoReply
+        | Transport::Error
+        | Transport::Other => match direction {
+            Direction::Forward => state,
+            Direction::Reverse => FlowState::Answered,
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Arrival, Packet,
     admit::{From, admit},
+    packet::address,
     translate::translate,
 };
 use crate::{
@@ -54,7 +55,12 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         };
         let packet = Packet::parse(frame, arrival.ip, header)?;
         packet.next_ttl()?;
-        let source = TransitAddress(packet.source());
+        // Between gateways an error comes from the end that the quoted packet was going to, or it was
+        // not translated by the gateway that is there.
+        let source = TransitAddress(address(packet.header.source));
+        if source.0 != packet.source {
+            return Err(Reason::SpoofedSource);
+        }
         let destination = TransitAddress(packet.destination());
         if !settings.transit.contains(source.0) || !settings.transit.contains(destination.0) {
             return Err(Reason::NotTransit);
@@ -99,7 +105,7 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         let Self { tables, settings, arrival, .. } = *self;
         let to_service = settings.is_service(TransitAddress(packet.destination()));
         let direction = if to_service { Direction::Forward } else { Direction::Reverse };
-        let key = FlowKey::new(packet.transit_ends(direction), packet.protocol());
+        let key = FlowKey::new(packet.transit_ends(direction), packet.protocol);
         let passage = admit(tables, settings, &key, packet, direction, arrival, From::Link)?;
         let receiver = match direction {
             Direction::Forward => passage.ends.service,

@@ -5,7 +5,7 @@ use crate::{
     Ipv4, LocalAddress, Port, Protocol, Reason, TransitAddress,
     frame::Frame,
     map::{Direction, Endpoints},
-    wire::{IcmpEcho, IcmpType, Ipv4Header, Tcp, TcpFlags, Udp},
+    wire::{IcmpEcho, IcmpError, IcmpType, Ipv4Header, Tcp, TcpFlags, Udp},
 };
 
 /// The headers of an IPv4 packet.
@@ -15,10 +15,18 @@ pub struct Packet {
     pub ip: u32,
     /// The IP header.
     pub header: Ipv4Header,
+    /// The end of the flow that it comes from: its sender. An ICMP error may come from a router on the
+    /// way; then it is the end that the quoted packet was going to.
+    pub source: Ipv4,
+    /// The flow's protocol: the packet's own, or that of the packet an ICMP error quotes.
+    pub protocol: Protocol,
     /// The sender's port. For ICMP echo the identifier stands on the client's side: here in a request.
     pub source_port: Port,
-    /// The receiver's port; the identifier of an ICMP echo reply.
+    /// The receiver's port; the identifier of an ICMP echo reply. An ICMP error has the ports of a packet
+    /// of its flow that goes the same way as the error.
     pub destination_port: Port,
+    /// What an ICMP error quotes; not an error's, nothing.
+    pub quote: Quote,
     /// What kind of transport header follows.
     pub transport: Transport,
     /// Control bits of TCP; none of another protocol.
@@ -38,8 +46,23 @@ pub enum Transport {
     EchoRequest,
     /// ICMP echo reply.
     EchoReply,
+    /// An ICMP error about a packet that went the other way.
+    Error,
     /// A protocol that is carried by number alone.
     Other,
+}
+
+/// The packet that an ICMP error quotes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quote {
+    /// From whom it was.
+    pub source: Ipv4,
+    /// To whom it was.
+    pub destination: Ipv4,
+    /// The checksum of its header.
+    pub checksum: Port,
+    /// It was an ICMP echo request.
+    pub is_request: bool,
 }
 
 impl Packet {
@@ -65,8 +88,11 @@ impl Packet {
         let mut packet = Self {
             ip,
             header,
+            source: address(header.source),
+            protocol: Protocol(header.protocol),
             source_port: Port::NONE,
             destination_port: Port::NONE,
+            quote: Quote::default(),
             transport: Transport::Other,
             flags: TcpFlags(0),
             header_length: 0,
@@ -96,10 +122,11 @@ impl Packet {
             }
             Protocol::ICMP => {
                 let echo: IcmpEcho = load(frame, at, payload, IcmpEcho::LENGTH)?;
-                if echo.code != 0 {
+                if echo.icmp_type.is_error() {
+                    packet.read_quote(frame, at, payload)?;
+                } else if echo.code != 0 {
                     return Err(Reason::IcmpType);
-                }
-                if echo.icmp_type == IcmpType::ECHO_REQUEST {
+                } else if echo.icmp_type == IcmpType::ECHO_REQUEST {
                     packet.transport = Transport::EchoRequest;
                     packet.source_port = port(echo.identifier);
                 } else if echo.icmp_type == IcmpType::ECHO_REPLY {
@@ -114,10 +141,51 @@ impl Packet {
         Ok(packet)
     }
 
-    /// From whom.
+    /// Reads what the ICMP error at `at` quotes. Who sends errors about packets that it did not get,
+    /// or to somebody who did not send them, is not believed.
     #[inline(always)]
-    pub fn source(&self) -> Ipv4 {
-        address(self.header.source)
+    fn read_quote<F: Frame>(&mut self, frame: &F, at: u32, payload: u32) -> Result<(), Reason> {
+        let quoted: Ipv4Header =
+            load(frame, at + IcmpError::LENGTH, payload, IcmpError::LENGTH + Ipv4Header::LENGTH)?;
+        let start: [u32; 2] = load(
+            frame,
+            at + IcmpError::LENGTH + Ipv4Header::LENGTH,
+            payload,
+            IcmpError::LENGTH + Ipv4Header::LENGTH + IcmpError::QUOTED_PAYLOAD,
+        )?;
+        if quoted.version_length != Ipv4Header::WITHOUT_OPTIONS
+            || quoted.is_later_fragment()
+            || quoted.source != self.header.destination
+        {
+            return Err(Reason::Malformed);
+        }
+        self.transport = Transport::Error;
+        self.source = address(quoted.destination);
+        self.protocol = Protocol(quoted.protocol);
+        self.quote.source = address(quoted.source);
+        self.quote.destination = self.source;
+        self.quote.checksum = port(quoted.checksum);
+        match self.protocol {
+            Protocol::TCP | Protocol::UDP => {
+                let ports = u32::from_be(start[0]);
+                self.destination_port = Port::new((ports >> 16) as u16);
+                self.source_port = Port::new(ports as u16);
+            }
+            Protocol::ICMP => {
+                let kind = IcmpType((u32::from_be(start[0]) >> 24) as u8);
+                let identifier = Port::new((u32::from_be(start[1]) >> 16) as u16);
+                if kind == IcmpType::ECHO_REQUEST {
+                    self.quote.is_request = true;
+                    self.destination_port = identifier;
+                } else if kind == IcmpType::ECHO_REPLY {
+                    self.source_port = identifier;
+                } else {
+                    return Err(Reason::IcmpType);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// To whom.
@@ -129,7 +197,7 @@ impl Packet {
     /// Its ends as this site's LAN names them, going `direction`.
     #[inline(always)]
     pub(super) fn local_ends(&self, direction: Direction) -> Endpoints<LocalAddress> {
-        let (source, destination) = (LocalAddress(self.source()), LocalAddress(self.destination()));
+        let (source, destination) = (LocalAddress(self.source), LocalAddress(self.destination()));
         self.ends(source, destination, direction)
     }
 
@@ -137,7 +205,7 @@ impl Packet {
     #[inline(always)]
     pub(super) fn transit_ends(&self, direction: Direction) -> Endpoints<TransitAddress> {
         let (source, destination) =
-            (TransitAddress(self.source()), TransitAddress(self.destination()));
+            (TransitAddress(self.source), TransitAddress(self.destination()));
         self.ends(source, destination, direction)
     }
 
@@ -159,12 +227,6 @@ impl Packet {
         }
     }
 
-    /// Its protocol.
-    #[inline(always)]
-    pub const fn protocol(&self) -> Protocol {
-        Protocol(self.header.protocol)
-    }
-
     /// Hops left once this gateway has forwarded it.
     #[inline(always)]
     pub fn next_ttl(&self) -> Result<u8, Reason> {
@@ -177,6 +239,7 @@ impl Packet {
         match self.transport {
             Transport::Tcp if !self.flags.opens() => Err(Reason::NoFlow),
             Transport::EchoReply => Err(Reason::IcmpType),
+            Transport::Error => Err(Reason::NoFlow),
             Transport::Tcp | Transport::Udp | Transport::EchoRequest | Transport::Other => Ok(()),
         }
     }

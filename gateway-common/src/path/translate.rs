@@ -25,6 +25,10 @@ pub(super) fn translate<F: Frame>(
         Direction::Reverse => (ends.service, ends.service_port, ends.client, ends.client_port),
     };
     let mut rewrite = rewrite(packet, source, destination)?;
+    if packet.transport == Transport::Error {
+        translate_quote(packet, source, source_port, destination, destination_port, &mut rewrite);
+        return Ok(rewrite);
+    }
     let kept = source_port == packet.source_port && destination_port == packet.destination_port;
     rewrite.source_port = source_port;
     rewrite.destination_port = destination_port;
@@ -36,13 +40,43 @@ pub(super) fn translate<F: Frame>(
             Transport::Tcp | Transport::Udp => PortEdit::Both,
             Transport::EchoRequest => PortEdit::RequestIdentifier,
             Transport::EchoReply => PortEdit::ReplyIdentifier,
-            Transport::Other => PortEdit::Keep,
+            Transport::Error | Transport::Other => PortEdit::Keep,
         };
     }
     if packet.flags.has(TcpFlags::SYN) {
         clamp_segment_size(frame, packet, settings.link_mss, &mut rewrite);
     }
     Ok(rewrite)
+}
+
+/// Edits that give the packet quoted by an ICMP error the ends of the other way.
+#[inline(always)]
+fn translate_quote(
+    packet: &Packet,
+    source: Ipv4,
+    source_port: Port,
+    destination: Ipv4,
+    destination_port: Port,
+    rewrite: &mut Rewrite,
+) {
+    let quote = packet.quote;
+    let addresses = Delta::NONE
+        .address_changed(quote.source, destination)
+        .address_changed(quote.destination, source);
+    let checksum = addresses.apply(quote.checksum.word().to_ne_bytes());
+    rewrite.quote_checksum = Port::new(u16::from_be_bytes(checksum));
+    rewrite.source_port = source_port;
+    rewrite.destination_port = destination_port;
+    rewrite.own = addresses
+        .port_changed(quote.checksum, rewrite.quote_checksum)
+        .port_changed(packet.source_port, source_port)
+        .port_changed(packet.destination_port, destination_port);
+    rewrite.ports = match packet.protocol {
+        Protocol::TCP | Protocol::UDP => PortEdit::QuotedBoth,
+        Protocol::ICMP if quote.is_request => PortEdit::QuotedRequestIdentifier,
+        Protocol::ICMP => PortEdit::QuotedReplyIdentifier,
+        _ => PortEdit::QuotedKeep,
+    };
 }
 
 /// Edits of the IP header alone.
@@ -56,7 +90,7 @@ fn rewrite(packet: &Packet, source: Ipv4, destination: Ipv4) -> Result<Rewrite, 
         Port::new(u16::from_be_bytes([packet.header.ttl, packet.header.protocol])),
         Port::new(u16::from_be_bytes([ttl, packet.header.protocol])),
     );
-    let transport = match packet.protocol() {
+    let transport = match Protocol(packet.header.protocol) {
         Protocol::TCP => TransportChecksum::Tcp,
         Protocol::UDP => TransportChecksum::Udp,
         Protocol::ICMP => TransportChecksum::Icmp,
@@ -74,6 +108,7 @@ fn rewrite(packet: &Packet, source: Ipv4, destination: Ipv4) -> Result<Rewrite, 
         source_port: packet.source_port,
         destination_port: packet.destination_port,
         ports: PortEdit::Keep,
+        quote_checksum: Port::NONE,
         transport,
         pseudo,
         own: Delta::NONE,

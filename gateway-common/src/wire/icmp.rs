@@ -1,4 +1,4 @@
-//! ICMP, RFC 792: echo.
+//! ICMP, RFC 792: echo, and errors, which quote the packet that caused them.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -12,8 +12,20 @@ pub struct IcmpType(pub u8);
 impl IcmpType {
     /// Echo reply.
     pub const ECHO_REPLY: Self = Self(0);
+    /// Destination unreachable, "fragmentation needed" among its codes.
+    pub const UNREACHABLE: Self = Self(3);
     /// Echo request.
     pub const ECHO_REQUEST: Self = Self(8);
+    /// Time exceeded.
+    pub const TIME_EXCEEDED: Self = Self(11);
+    /// Parameter problem.
+    pub const PARAMETER_PROBLEM: Self = Self(12);
+
+    /// Whether it is an error, which quotes the packet that caused it behind eight octets.
+    #[inline(always)]
+    pub fn is_error(self) -> bool {
+        self == Self::UNREACHABLE || self == Self::TIME_EXCEEDED || self == Self::PARAMETER_PROBLEM
+    }
 }
 
 /// The header of an echo request or reply.
@@ -39,4 +51,14 @@ impl IcmpEcho {
     pub const IDENTIFIER_OFFSET: u32 = 4;
     /// Octets of the header.
     pub const LENGTH: u32 = 8;
+}
+
+/// The header of an ICMP error.
+pub struct IcmpError;
+
+impl IcmpError {
+    /// Octets before the quoted packet.
+    pub const LENGTH: u32 = 8;
+    /// Octets of the quoted packet's payload that every error carries (RFC 792).
+    pub const QUOTED_PAYLOAD: u32 = 8;
 }

@@ -49,4 +49,10 @@ impl Ipv4Header {
     pub const fn is_fragment(&self) -> bool {
         u16::from_be_bytes(self.fragment) & 0x3fff != 0
     }
+
+    /// Whether it is a fragment other than the first, so without a transport header.
+    #[inline(always)]
+    pub const fn is_later_fragment(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & 0x1fff != 0
+    }
 }

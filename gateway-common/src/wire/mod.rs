@@ -13,7 +13,7 @@ mod udp;
 
 pub use arp::Arp;
 pub use ethernet::{EtherType, Ethernet};
-pub use icmp::{IcmpEcho, IcmpType};
+pub use icmp::{IcmpEcho, IcmpError, IcmpType};
 pub use ipv4::Ipv4Header;
 pub use tcp::{Tcp, TcpFlags, TcpOption};
 pub use udp::Udp;

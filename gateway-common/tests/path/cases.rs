@@ -231,11 +231,11 @@ fn lan_cases() -> Vec<Case> {
         row("a frame of 13 octets", EdgeLan, patched(&[])[..13].to_vec(), Pass),
         row("a frame that ends in the ip header", EdgeLan, patched(&[])[..30].to_vec(), Pass),
         row(
-            "an icmp error",
+            "an icmp redirect",
             EdgeLan,
             {
                 let mut bytes = frame(CLIENT, PRESENCE, &Load::EchoRequest(1), b"");
-                bytes[34] = 3;
+                bytes[34] = 5;
                 bytes
             },
             Refuse(Reason::IcmpType),

@@ -276,3 +276,110 @@ fn what_looks_like_an_option_behind_the_header_is_not_touched() {
     host::execute(&mut syn, &verdict);
     assert_eq!(syn[54..], before[54..]);
 }
+
+/// An ICMP error from `from` to the sender of the IP packet `about`, which it quotes with eight octets of
+/// its payload.
+fn error(from: [u8; 4], kind: u8, code: u8, about: &[u8]) -> Vec<u8> {
+    let to: [u8; 4] = about[12..16].try_into().expect("four octets");
+    let mut icmp = vec![kind, code, 0, 0, 0, 0, 5, 120];
+    icmp.extend(&about[..28]);
+    let sum = internet_checksum(&icmp);
+    icmp[2..4].copy_from_slice(&sum);
+    let mut bytes = Vec::new();
+    etherparse::PacketBuilder::ethernet2(HOST_MAC, GATEWAY_MAC)
+        .ipv4(from, to, 64)
+        .write(&mut bytes, etherparse::IpNumber::ICMP, &icmp)
+        .expect("writing to memory");
+    bytes
+}
+
+/// RFC 1071, the plain way.
+fn internet_checksum(bytes: &[u8]) -> [u8; 2] {
+    let mut sum: u32 =
+        bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    (!(sum as u16)).to_be_bytes()
+}
+
+/// Outer addresses of an ICMP error, and what it quotes: addresses and the eight octets behind them.
+/// Panics where a checksum is wrong.
+fn read_error(ip: &[u8]) -> ([u8; 4], [u8; 4], [u8; 4], [u8; 4], [u8; 8]) {
+    assert_eq!(internet_checksum(&ip[..20]), [0, 0], "outer header");
+    assert_eq!(internet_checksum(&ip[20..]), [0, 0], "ICMP");
+    assert_eq!(internet_checksum(&ip[28..48]), [0, 0], "quoted header");
+    let address = |at: usize| ip[at..at + 4].try_into().expect("four octets");
+    let start = ip[48..56].try_into().expect("eight octets");
+    (address(12), address(16), address(40), address(44), start)
+}
+
+#[test]
+fn errors_about_a_flow_reach_the_end_that_sent_the_packet() {
+    let router = [10, 0, 0, 254];
+    for load in [Load::Udp(4_000, 53), Load::EchoRequest(77), Load::Tcp(4_000, 5672, Bits::Syn)] {
+        let (edge, cloud) = (edge(), cloud());
+        let sent = frame(CLIENT, PRESENCE, &load, b"some octets");
+        let (_, at_server) = cross(&edge, &cloud, sent.clone()).expect("allowed");
+        let reserved = seen(&at_server).source.1;
+        // The back end itself, and a router in front of it: the client sees its presence both times.
+        for (from, kind, code) in [(SERVER, 3, 3), (router, 11, 0), (router, 3, 4)] {
+            let message = error(from, kind, code, &at_server);
+            assert_eq!(host::guard(&message, &cloud, from_lan()), Verdict::Pass);
+            let (in_link, at_client) = cross(&cloud, &edge, message).expect("about a known flow");
+            let (source, destination, quoted_from, quoted_to, _) = read_error(&in_link);
+            assert_eq!((source, destination), ([240, 0, 8, 1], [240, 0, 16, 5]));
+            assert_eq!((quoted_from, quoted_to), (destination, source));
+            let (source, destination, quoted_from, quoted_to, start) = read_error(&at_client);
+            assert_eq!((source, destination), (PRESENCE, CLIENT));
+            assert_eq!((quoted_from, quoted_to), (CLIENT, PRESENCE));
+            let ports = match load {
+                Load::EchoRequest(_) => start[4..6] == sent[38..40],
+                _ => start[..4] == sent[34..38],
+            };
+            assert!(ports, "the quoted ports are the client's own: {start:?}");
+            assert_eq!(at_client[20..22], [kind, code]);
+            assert_eq!(at_client[26..28], [5, 120], "the next hop's MTU");
+        }
+        // The client refuses an answer.
+        let back = frame(SERVER, CLIENTS, &reply(&load, &seen(&at_server)), b"an answer");
+        let (_, answer) = cross(&cloud, &edge, back).expect("a reply");
+        let message = error(CLIENT, 3, 3, &answer);
+        let (_, at_server) = cross(&edge, &cloud, message).expect("about a known flow");
+        let (source, destination, quoted_from, quoted_to, start) = read_error(&at_server);
+        assert_eq!((source, destination), (CLIENTS, SERVER));
+        assert_eq!((quoted_from, quoted_to), (SERVER, CLIENTS));
+        let port = match load {
+            Load::EchoRequest(_) => [start[4], start[5]],
+            _ => [start[2], start[3]],
+        };
+        assert_eq!(u16::from_be_bytes(port), reserved);
+        assert_eq!(cloud.flows()[0].1.packets, [1, 1], "errors count for nothing");
+    }
+}
+
+#[test]
+fn errors_that_fit_no_flow_are_refused() {
+    let (edge, cloud) = (edge(), cloud());
+    let sent = frame(CLIENT, PRESENCE, &Load::Udp(4_000, 53), b"some octets");
+    let (in_link, at_server) = cross(&edge, &cloud, sent).expect("allowed");
+    let refused = |message: &[u8]| match host::lan(message, &cloud, from_lan()) {
+        Verdict::Refuse(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    let mut other_port = at_server.clone();
+    other_port[20..22].copy_from_slice(&4001u16.to_be_bytes());
+    assert_eq!(refused(&error(SERVER, 3, 3, &other_port)), Reason::NoFlow);
+    let mut not_ours = error(SERVER, 3, 3, &at_server);
+    not_ours[14 + 28 + 15] ^= 1;
+    assert_eq!(refused(&not_ours), Reason::Malformed, "quotes a packet of somebody else");
+    let mut redirect = error(SERVER, 3, 3, &at_server);
+    redirect[34] = 5;
+    assert_eq!(refused(&redirect), Reason::IcmpType);
+    assert_eq!(refused(&error(SERVER, 3, 3, &at_server)[..60]), Reason::Truncated);
+    // A gateway that lets a third party's error into a link.
+    let mut foreign = error([240, 0, 8, 2], 3, 3, &in_link).split_off(14);
+    assert_eq!(host::link(&foreign, &edge, from_link()), Verdict::Refuse(Reason::SpoofedSource));
+    foreign[12..16].copy_from_slice(&[240, 0, 8, 1]);
+    assert!(matches!(host::link(&foreign, &edge, from_link()), Verdict::Forward(_)));
+}
