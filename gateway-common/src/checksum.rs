@@ -1,7 +1,7 @@
 //! One's-complement checksums, updated by difference (RFC 1624), never computed anew: a packet in the
 //! kernel may carry a partial checksum, or one that the hardware fills in later.
 
-use crate::address::{Ipv4, Port};
+use crate::address::{Ipv4, Port, Protocol};
 
 /// What changes in a checksum when words it covers change: the sum of the new words less the old
 /// ones, in one's complement, in memory order. The kernel's checksum helpers take it as it is.
@@ -52,6 +52,30 @@ impl Delta {
     pub const fn odd_port_changed(self, old: Port, new: Port) -> Self {
         let change = Self::NONE.port_changed(old, new).word();
         Self(self.0 + change.rotate_right(8) as u64)
+    }
+
+    /// The sum of the pseudo-header of TCP and UDP (RFC 9293 section 3.1) in front of `length` octets.
+    #[inline(always)]
+    pub const fn pseudo_header(
+        source: Ipv4,
+        destination: Ipv4,
+        protocol: Protocol,
+        length: u32,
+    ) -> Self {
+        let last = ((protocol.0 as u32) << 16 | length & 0xffff).to_be();
+        Self(source.word() as u64 + destination.word() as u64 + last as u64)
+    }
+
+    /// The sum itself, folded to 16 bits.
+    #[inline(always)]
+    pub const fn sum(self) -> Port {
+        Port::new(u16::from_be_bytes(fold(self.0).to_ne_bytes()))
+    }
+
+    /// Both changes.
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
     }
 
     /// The checksum that stood as `checksum` before the change.

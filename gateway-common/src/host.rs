@@ -7,7 +7,7 @@ use core::cell::{Cell, RefCell};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
-    Reason, TransitAddress, desired,
+    Protocol, Reason, TransitAddress, desired,
     frame::{Frame, HEADERS},
     map::{
         Allow, AllowKey, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping, Presence, Route,
@@ -15,8 +15,8 @@ use crate::{
     },
     path::{self, Arrival},
     tables::{Carried, FlowSlot, Insertion, Tables},
-    verdict::{ArpReply, Executor, Forward, PortEdit, Rewrite, TransportChecksum, Verdict},
-    wire::{IcmpEcho, IcmpError, Ipv4Header, Tcp, Udp},
+    verdict::{ArpReply, ChecksumEdit, Executor, Forward, PortEdit, Rewrite, Verdict},
+    wire::{IcmpEcho, IcmpError, Ipv4Header},
 };
 
 /// A frame in memory.
@@ -254,25 +254,26 @@ fn edit(frame: &mut [u8], rewrite: &Rewrite) {
     if rewrite.segment_size.offset != 0 {
         write(frame, rewrite.segment_size.offset, rewrite.segment_size.size.as_bytes());
     }
-    let checksum = match rewrite.transport {
-        TransportChecksum::None => return,
-        TransportChecksum::Tcp => transport + Tcp::CHECKSUM_OFFSET,
-        TransportChecksum::Udp => transport + Udp::CHECKSUM_OFFSET,
-        TransportChecksum::Icmp => transport + IcmpEcho::CHECKSUM_OFFSET,
-    };
-    let Some(old) = Bytes(frame).load::<[u8; 2]>(checksum) else { return };
-    let udp = rewrite.transport == TransportChecksum::Udp;
-    if udp && old == [0; 2] {
-        return;
+    match rewrite.checksum {
+        ChecksumEdit::Keep => {}
+        ChecksumEdit::Write => {
+            write(frame, rewrite.checksum_offset, rewrite.new_checksum.as_bytes());
+        }
+        ChecksumEdit::Ask => ask(frame, rewrite),
     }
+}
+
+/// What the kernel's helper makes of a checksum. In memory all checksums are finished.
+fn ask(frame: &mut [u8], rewrite: &Rewrite) {
+    let Some(old) = Bytes(frame).load::<[u8; 2]>(rewrite.checksum_offset) else { return };
+    let udp = Protocol(rewrite.header.protocol) == Protocol::UDP;
     let mut new = old;
-    if rewrite.transport != TransportChecksum::Icmp && !rewrite.pseudo.is_none() {
-        new = not_zero(udp, rewrite.pseudo.apply(new));
+    for delta in [rewrite.pseudo, rewrite.own] {
+        if !delta.is_none() {
+            new = not_zero(udp, delta.apply(new));
+        }
     }
-    if !rewrite.own.is_none() {
-        new = not_zero(udp, rewrite.own.apply(new));
-    }
-    write(frame, checksum, &new);
+    write(frame, rewrite.checksum_offset, &new);
 }
 
 fn edit_quote(frame: &mut [u8], rewrite: &Rewrite) {

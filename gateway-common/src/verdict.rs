@@ -122,11 +122,15 @@ pub struct Rewrite {
     pub ports: PortEdit,
     /// The header checksum of a quoted packet from now on.
     pub quote_checksum: Port,
-    /// Which checksum covers addresses and ports.
-    pub transport: TransportChecksum,
-    /// How that checksum changes because of the pseudo-header.
+    /// How the checksum that covers addresses and ports is changed.
+    pub checksum: ChecksumEdit,
+    /// Where it stands.
+    pub checksum_offset: u32,
+    /// What a finished checksum becomes.
+    pub new_checksum: Port,
+    /// How it changes because of the pseudo-header, for a helper.
     pub pseudo: Delta,
-    /// How it changes because of the transport header itself.
+    /// How it changes because of the transport header itself, for a helper.
     pub own: Delta,
     /// New maximum segment size of a SYN.
     pub segment_size: SegmentSizeEdit,
@@ -169,17 +173,15 @@ pub enum PortEdit {
     QuotedReplyIdentifier,
 }
 
-/// Which checksum a transport header has.
+/// How a transport checksum is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransportChecksum {
-    /// None that covers what changes.
-    None,
-    /// TCP's.
-    Tcp,
-    /// UDP's, where zero means none.
-    Udp,
-    /// ICMP's, without pseudo-header.
-    Icmp,
+pub enum ChecksumEdit {
+    /// Not at all: there is none, or UDP's zero, which means none.
+    Keep,
+    /// By writing the new one.
+    Write,
+    /// It may be partial, which only the kernel's helper knows, or finished after all.
+    Ask,
 }
 
 /// The last part of the IPv4 header of a quoted packet, all of it that translation changes.

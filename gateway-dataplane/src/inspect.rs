@@ -5,8 +5,8 @@ use aya::maps::MapInfo;
 use gateway_common::{
     Reason, for_each_map,
     map::{
-        Allows, Counter, Counters, Current, Flow, FlowKey, Flows, Kind, Map, Names, NatKey, Nats,
-        Outcome, Ports, Presences, Routes, Services, SettingsSlots,
+        Allows, Clock, Counter, Counters, Current, Flow, FlowKey, Flows, Kind, Map, Names, NatKey,
+        Nats, Outcome, Ports, Presences, Routes, Services, SettingsSlots,
     },
 };
 use std::{fmt::Debug, net::Ipv4Addr, path::Path};

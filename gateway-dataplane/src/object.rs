@@ -13,7 +13,7 @@ use aya_obj::{
 use gateway_common::{
     for_each_map,
     map::{
-        Allows, Counters, Current, Flows, Kind, Map, Names, Nats, Ports, Presences, Routes,
+        Allows, Clock, Counters, Current, Flows, Kind, Map, Names, Nats, Ports, Presences, Routes,
         Services, SettingsSlots,
     },
 };

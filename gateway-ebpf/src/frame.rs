@@ -16,14 +16,14 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use gateway_common::{
-    Reason,
+    Protocol, Reason,
     frame::{Frame, HEADERS},
     map::{Counter, Outcome},
     path::Arrival,
     report::Report,
     tables::Tables,
-    verdict::{ArpReply, Executor, Forward, PortEdit, Rewrite, TransportChecksum, Way},
-    wire::{IcmpEcho, IcmpError, Ipv4Header, Tcp, Udp},
+    verdict::{ArpReply, ChecksumEdit, Executor, Forward, PortEdit, Rewrite, Way},
+    wire::{IcmpEcho, IcmpError, Ipv4Header},
 };
 use zerocopy::FromBytes;
 
@@ -156,6 +156,8 @@ pub(crate) struct Skb {
     context: TcContext,
     /// Octets of link-layer header before the IP header.
     ip: u32,
+    /// It comes from `BPF_PROG_TEST_RUN` without a device.
+    is_dry_run: bool,
 }
 
 impl Memory for Skb {
@@ -189,6 +191,7 @@ impl Skb {
     /// The packet with its headers in one piece. `ip` octets of link-layer header come first.
     #[inline(always)]
     pub(crate) fn new(context: TcContext, ip: u32) -> Self {
+        let is_dry_run = is_dry_run(&context);
         let wanted = ip + Self::DEEPEST;
         let wanted = if context.len() < wanted { context.len() } else { wanted };
         if context.data() + wanted as usize > context.data_end() {
@@ -196,7 +199,7 @@ impl Skb {
             // the packet is judged by what can be read of it.
             let _ = unsafe { bpf_skb_pull_data(context.skb.skb, wanted) };
         }
-        Self { context, ip }
+        Self { context, ip, is_dry_run }
     }
 
     #[inline(always)]
@@ -225,12 +228,12 @@ impl Skb {
     /// The maps, for good or for a dry run.
     #[inline(always)]
     pub(crate) fn tables(&self) -> KernelTables {
-        KernelTables { dry_run: is_dry_run(&self.context) }
+        KernelTables { dry_run: self.is_dry_run }
     }
 
     #[inline(always)]
     fn report(&self, report: Report) {
-        if !is_dry_run(&self.context) {
+        if !self.is_dry_run {
             return;
         }
         let [a, b, c, d, e] = report.words();
@@ -292,18 +295,10 @@ impl Skb {
         if !written || (edit.offset != 0 && !store(self, edit.offset, edit.size)) {
             return false;
         }
-        match rewrite.transport {
-            TransportChecksum::None => true,
-            TransportChecksum::Tcp => self.checksum(rewrite, transport + Tcp::CHECKSUM_OFFSET, 0),
-            TransportChecksum::Udp => self.checksum(
-                rewrite,
-                transport + Udp::CHECKSUM_OFFSET,
-                u64::from(BPF_F_MARK_MANGLED_0),
-            ),
-            TransportChecksum::Icmp => {
-                rewrite.own.is_none()
-                    || self.replace(transport + IcmpEcho::CHECKSUM_OFFSET, rewrite.own.word(), 0)
-            }
+        match rewrite.checksum {
+            ChecksumEdit::Keep => true,
+            ChecksumEdit::Write => store(self, rewrite.checksum_offset, rewrite.new_checksum),
+            ChecksumEdit::Ask => self.ask(rewrite),
         }
     }
 
@@ -328,11 +323,14 @@ impl Skb {
         written && store(self, quoted + Ipv4Header::CHECKSUM_OFFSET, rewrite.quote_tail())
     }
 
-    /// Updates a transport checksum that covers the pseudo-header. Only the helper knows whether it is
-    /// complete, partial or left to hardware.
+    /// Updates a transport checksum that may be partial. The helper knows: it adds to a partial one
+    /// what changes in the pseudo-header, and nothing for the rest.
     #[inline(always)]
-    fn checksum(&self, rewrite: &Rewrite, offset: u32, flags: u64) -> bool {
+    fn ask(&self, rewrite: &Rewrite) -> bool {
+        let is_udp = Protocol(rewrite.header.protocol) == Protocol::UDP;
+        let flags = if is_udp { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
         let pseudo = flags | u64::from(BPF_F_PSEUDO_HDR);
+        let offset = rewrite.checksum_offset;
         (rewrite.pseudo.is_none() || self.replace(offset, rewrite.pseudo.word(), pseudo))
             && (rewrite.own.is_none() || self.replace(offset, rewrite.own.word(), flags))
     }

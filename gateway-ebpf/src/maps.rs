@@ -9,9 +9,9 @@ use aya_ebpf::{
 use gateway_common::{
     TransitAddress,
     map::{
-        Allow, Allows, Counters, Flow, FlowKey, Flows, Map, Name, NameKey, Names, NatKey, Nats,
-        PortMapping, Ports, Presence, Presences, Route, Routes, Service, Services, Settings,
-        SettingsSlots,
+        Allow, Allows, Clock, ClockTick, Counters, Flow, FlowKey, Flows, Map, Name, NameKey, Names,
+        NatKey, Nats, PortMapping, Ports, Presence, Presences, Route, Routes, Service, Services,
+        Settings, SettingsSlots,
     },
 };
 
@@ -24,6 +24,8 @@ const fn capacity<M: Map>() -> usize {
 
 #[btf_map(name = "allows4")]
 pub(crate) static ALLOWS: LpmTrie<[u32; 2], Allow, { capacity::<Allows>() }> = LpmTrie::new();
+#[btf_map(name = "clock")]
+pub(crate) static CLOCK: Array<ClockTick, { capacity::<Clock>() }> = Array::new();
 #[btf_map(name = "counters")]
 pub(crate) static COUNTERS: PerCpuArray<u64, { capacity::<Counters>() }> = PerCpuArray::new();
 #[btf_map(name = "current")]

@@ -5,20 +5,22 @@
 use core::ptr::NonNull;
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::generated::bpf_ktime_get_coarse_ns,
+    bindings::BPF_NOEXIST,
+    btf_maps::HashMap,
+    helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
     maps::lpm_trie::Key,
 };
 use gateway_common::{
     Ticks, TransitAddress,
     map::{
-        Allow, AllowKey, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping, Presence, Route,
-        Service, Settings,
+        Allow, AllowKey, ClockTick, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping, Presence,
+        Route, Service, Settings,
     },
     tables::{Carried, FlowSlot, Insertion, Tables},
 };
 
 use crate::maps::{
-    ALLOWS, COUNTERS, CURRENT, FLOWS, NATS, PORTS, PRESENCES, ROUTES, SERVICES, SETTINGS,
+    ALLOWS, CLOCK, COUNTERS, CURRENT, FLOWS, NATS, PORTS, PRESENCES, ROUTES, SERVICES, SETTINGS,
 };
 
 /// The pinned maps.
@@ -28,11 +30,24 @@ pub(crate) struct KernelTables {
     pub(crate) dry_run: bool,
 }
 
-/// The moment, by the clock that costs least.
+/// The moment. The tick counter is a plain load (jited so since 5.6, commit 5576b991e9c1); the clock is
+/// read when the counter has moved.
 #[inline(always)]
 pub(crate) fn now() -> Ticks {
-    // SAFETY: takes nothing and returns a number. Kernel 5.11, commit d05512618056.
-    Ticks::from_nanoseconds(unsafe { bpf_ktime_get_coarse_ns() })
+    // SAFETY: takes nothing and returns a number.
+    let counter = unsafe { bpf_jiffies64() };
+    let Some(clock) = CLOCK.get_ptr_mut(0) else { return Ticks(0) };
+    // SAFETY: the kernel returned it. Other CPUs may write meanwhile; each word is read whole, and a
+    // mixture is off by one tick of the counter.
+    let last = unsafe { clock.read() };
+    if last.counter == counter {
+        return last.now;
+    }
+    // SAFETY: takes nothing and returns a number (5.11, commit d05512618056).
+    let now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_coarse_ns() });
+    // SAFETY: as for the read.
+    unsafe { clock.write(ClockTick { counter, now, padding: 0 }) };
+    now
 }
 
 impl Tables for KernelTables {

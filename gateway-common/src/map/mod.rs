@@ -5,6 +5,7 @@
 //! layout, a name, a kind or a capacity needs a new [`ABI`] number; a test compares with `abi.txt`.
 
 mod allow;
+mod clock;
 mod counter;
 mod flow;
 mod name;
@@ -16,6 +17,7 @@ mod service;
 mod settings;
 
 pub use allow::{Allow, AllowKey, Allows};
+pub use clock::{Clock, ClockTick};
 pub use counter::{Counter, Counters, Outcome};
 pub use flow::{Direction, Endpoints, Flow, FlowKey, FlowState, Flows};
 pub use name::{Name, NameKey, NameKind, Names};
@@ -29,7 +31,7 @@ pub use settings::{Current, Network, Settings, SettingsSlots, Timeouts};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of the map layouts below. Pins live in a directory named by it.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// What a map's keys and values are made of: plain bytes, any of which is valid.
 pub trait Plain: Copy + FromBytes + IntoBytes + Immutable + KnownLayout + 'static {}
@@ -87,7 +89,7 @@ pub(crate) use map;
 macro_rules! for_each_map {
     ($callback:ident) => {
         $callback! {
-            Allows, Counters, Current, Flows, Names, Nats, Ports, Presences, Routes, Services,
+            Allows, Clock, Counters, Current, Flows, Names, Nats, Ports, Presences, Routes, Services,
             SettingsSlots
         }
     };

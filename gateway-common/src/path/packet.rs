@@ -3,6 +3,7 @@
 
 use crate::{
     Ipv4, LocalAddress, Port, Protocol, Reason, TransitAddress,
+    checksum::Delta,
     frame::Frame,
     map::{Direction, Endpoints},
     wire::{IcmpEcho, IcmpError, IcmpType, Ipv4Header, Tcp, TcpFlags, Udp},
@@ -27,6 +28,8 @@ pub struct Packet {
     pub destination_port: Port,
     /// What an ICMP error quotes; not an error's, nothing.
     pub quote: Quote,
+    /// The checksum that covers its ports or identifier; zero of other protocols.
+    pub checksum: Port,
     /// What kind of transport header follows.
     pub transport: Transport,
     /// Control bits of TCP; none of another protocol.
@@ -93,6 +96,7 @@ impl Packet {
             source_port: Port::NONE,
             destination_port: Port::NONE,
             quote: Quote::default(),
+            checksum: Port::NONE,
             transport: Transport::Other,
             flags: TcpFlags(0),
             header_length: 0,
@@ -101,6 +105,7 @@ impl Packet {
             Protocol::TCP => {
                 let tcp: Tcp = load(frame, at, payload, Tcp::LENGTH)?;
                 packet.transport = Transport::Tcp;
+                packet.checksum = port(tcp.checksum);
                 packet.flags = tcp.flags;
                 packet.header_length = tcp.header_length();
                 packet.source_port = port(tcp.source);
@@ -113,6 +118,7 @@ impl Packet {
             Protocol::UDP => {
                 let udp: Udp = load(frame, at, payload, Udp::LENGTH)?;
                 packet.transport = Transport::Udp;
+                packet.checksum = port(udp.checksum);
                 packet.source_port = port(udp.source);
                 packet.destination_port = port(udp.destination);
                 let length = u32::from(u16::from_be_bytes(udp.length));
@@ -122,6 +128,7 @@ impl Packet {
             }
             Protocol::ICMP => {
                 let echo: IcmpEcho = load(frame, at, payload, IcmpEcho::LENGTH)?;
+                packet.checksum = port(echo.checksum);
                 if echo.icmp_type.is_error() {
                     packet.read_quote(frame, at, payload)?;
                 } else if echo.code != 0 {
@@ -231,6 +238,21 @@ impl Packet {
     #[inline(always)]
     pub fn next_ttl(&self) -> Result<u8, Reason> {
         if self.header.ttl <= 1 { Err(Reason::TtlExpired) } else { Ok(self.header.ttl - 1) }
+    }
+
+    /// Whether its checksum may be one that is still to be completed: such a one holds the sum of the
+    /// pseudo-header alone. A finished checksum looks like that once in 65,536 packets.
+    #[inline(always)]
+    pub fn may_be_partial(&self) -> bool {
+        let is_covered = matches!(Protocol(self.header.protocol), Protocol::TCP | Protocol::UDP);
+        let length = self.header.total() - Ipv4Header::LENGTH;
+        let pseudo = Delta::pseudo_header(
+            address(self.header.source),
+            address(self.header.destination),
+            Protocol(self.header.protocol),
+            length,
+        );
+        is_covered && pseudo.sum() == self.checksum
     }
 
     /// Whether a client may open a flow with it.

@@ -6,8 +6,8 @@ use crate::{
     checksum::Delta,
     frame::Frame,
     map::{Direction, Endpoints, Settings},
-    verdict::{HeaderTail, PortEdit, Rewrite, SegmentSizeEdit, TransportChecksum},
-    wire::{Ipv4Header, Tcp, TcpFlags, TcpOption},
+    verdict::{ChecksumEdit, HeaderTail, PortEdit, Rewrite, SegmentSizeEdit},
+    wire::{IcmpEcho, Ipv4Header, Tcp, TcpFlags, TcpOption, Udp},
 };
 
 /// Edits that give `packet` these ends. Segment sizes announced by SYNs are lowered to what fits a
@@ -25,14 +25,12 @@ pub(super) fn translate<F: Frame>(
         Direction::Reverse => (ends.service, ends.service_port, ends.client, ends.client_port),
     };
     let mut rewrite = rewrite(packet, source, destination)?;
-    if packet.transport == Transport::Error {
-        translate_quote(packet, source, source_port, destination, destination_port, &mut rewrite);
-        return Ok(rewrite);
-    }
     let kept = source_port == packet.source_port && destination_port == packet.destination_port;
     rewrite.source_port = source_port;
     rewrite.destination_port = destination_port;
-    if !kept {
+    if packet.transport == Transport::Error {
+        translate_quote(packet, source, destination, &mut rewrite);
+    } else if !kept {
         rewrite.own = Delta::NONE
             .port_changed(packet.source_port, source_port)
             .port_changed(packet.destination_port, destination_port);
@@ -46,31 +44,55 @@ pub(super) fn translate<F: Frame>(
     if packet.flags.has(TcpFlags::SYN) {
         clamp_segment_size(frame, packet, settings.link_mss, &mut rewrite);
     }
+    change_checksum(packet, &mut rewrite);
     Ok(rewrite)
+}
+
+/// Settles how the transport checksum follows the other edits.
+///
+/// A packet in the kernel may carry a checksum that is still to be completed, which no program can see.
+/// But such a field holds nothing else than the sum of the pseudo-header, so that one is left to the
+/// helper, and every other field is a finished checksum that can be written.
+#[inline(always)]
+fn change_checksum(packet: &Packet, rewrite: &mut Rewrite) {
+    let is_udp = packet.header.protocol == Protocol::UDP.0;
+    let offset = match Protocol(packet.header.protocol) {
+        Protocol::TCP => Tcp::CHECKSUM_OFFSET,
+        Protocol::UDP => Udp::CHECKSUM_OFFSET,
+        Protocol::ICMP => IcmpEcho::CHECKSUM_OFFSET,
+        _ => return,
+    };
+    if is_udp && packet.checksum == Port::NONE {
+        return;
+    }
+    let mut change = rewrite.own;
+    if packet.header.protocol != Protocol::ICMP.0 {
+        change = change.and(rewrite.pseudo);
+    }
+    let new = change.apply(packet.checksum.word().to_ne_bytes());
+    rewrite.new_checksum = Port::new(u16::from_be_bytes(new));
+    if is_udp && rewrite.new_checksum == Port::NONE {
+        // Zero would mean none (RFC 768).
+        rewrite.new_checksum = Port::new(u16::MAX);
+    }
+    rewrite.checksum_offset = packet.ip + Ipv4Header::LENGTH + offset;
+    rewrite.checksum =
+        if packet.may_be_partial() { ChecksumEdit::Ask } else { ChecksumEdit::Write };
 }
 
 /// Edits that give the packet quoted by an ICMP error the ends of the other way.
 #[inline(always)]
-fn translate_quote(
-    packet: &Packet,
-    source: Ipv4,
-    source_port: Port,
-    destination: Ipv4,
-    destination_port: Port,
-    rewrite: &mut Rewrite,
-) {
+fn translate_quote(packet: &Packet, source: Ipv4, destination: Ipv4, rewrite: &mut Rewrite) {
     let quote = packet.quote;
     let addresses = Delta::NONE
         .address_changed(quote.source, destination)
         .address_changed(quote.destination, source);
     let checksum = addresses.apply(quote.checksum.word().to_ne_bytes());
     rewrite.quote_checksum = Port::new(u16::from_be_bytes(checksum));
-    rewrite.source_port = source_port;
-    rewrite.destination_port = destination_port;
     rewrite.own = addresses
         .port_changed(quote.checksum, rewrite.quote_checksum)
-        .port_changed(packet.source_port, source_port)
-        .port_changed(packet.destination_port, destination_port);
+        .port_changed(packet.source_port, rewrite.source_port)
+        .port_changed(packet.destination_port, rewrite.destination_port);
     rewrite.ports = match packet.protocol {
         Protocol::TCP | Protocol::UDP => PortEdit::QuotedBoth,
         Protocol::ICMP if quote.is_request => PortEdit::QuotedRequestIdentifier,
@@ -90,12 +112,6 @@ fn rewrite(packet: &Packet, source: Ipv4, destination: Ipv4) -> Result<Rewrite, 
         Port::new(u16::from_be_bytes([packet.header.ttl, packet.header.protocol])),
         Port::new(u16::from_be_bytes([ttl, packet.header.protocol])),
     );
-    let transport = match Protocol(packet.header.protocol) {
-        Protocol::TCP => TransportChecksum::Tcp,
-        Protocol::UDP => TransportChecksum::Udp,
-        Protocol::ICMP => TransportChecksum::Icmp,
-        _ => TransportChecksum::None,
-    };
     Ok(Rewrite {
         ip: packet.ip,
         header: HeaderTail {
@@ -109,7 +125,9 @@ fn rewrite(packet: &Packet, source: Ipv4, destination: Ipv4) -> Result<Rewrite, 
         destination_port: packet.destination_port,
         ports: PortEdit::Keep,
         quote_checksum: Port::NONE,
-        transport,
+        checksum: ChecksumEdit::Keep,
+        checksum_offset: 0,
+        new_checksum: Port::NONE,
         pseudo,
         own: Delta::NONE,
         segment_size: SegmentSizeEdit::default(),

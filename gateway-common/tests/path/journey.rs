@@ -383,3 +383,29 @@ fn errors_that_fit_no_flow_are_refused() {
     foreign[12..16].copy_from_slice(&[240, 0, 8, 1]);
     assert!(matches!(host::link(&foreign, &edge, from_link()), Verdict::Forward(_)));
 }
+
+/// In the kernel a checksum may still be unfinished: then its field holds the pseudo-header's sum.
+#[test]
+fn a_checksum_that_may_be_unfinished_is_left_to_the_kernel() {
+    use gateway_common::verdict::ChecksumEdit;
+    let checksum_edit = |bytes: &[u8]| match host::lan(bytes, &edge(), from_lan()) {
+        Verdict::Forward(forward) => forward.rewrite.checksum,
+        other => panic!("{other:?}"),
+    };
+    for (load, at) in [(Load::Tcp(1, 5672, Bits::Syn), 16), (Load::Udp(1, 53), 6)] {
+        let mut bytes = frame(CLIENT, PRESENCE, &load, b"some octets");
+        assert_eq!(checksum_edit(&bytes), ChecksumEdit::Write);
+        let length = (bytes.len() - 34) as u16;
+        let mut pseudo = [CLIENT, PRESENCE].concat();
+        pseudo.extend([0, bytes[23]]);
+        pseudo.extend(length.to_be_bytes());
+        let [high, low] = internet_checksum(&pseudo);
+        bytes[34 + at..36 + at].copy_from_slice(&[!high, !low]);
+        assert_eq!(checksum_edit(&bytes), ChecksumEdit::Ask, "{load:?}");
+    }
+    let mut none = frame(CLIENT, PRESENCE, &Load::Udp(1, 53), b"some octets");
+    none[40..42].fill(0);
+    assert_eq!(checksum_edit(&none), ChecksumEdit::Keep);
+    let ping = frame(CLIENT, PRESENCE, &Load::EchoRequest(1), b"some octets");
+    assert_eq!(checksum_edit(&ping), ChecksumEdit::Write);
+}

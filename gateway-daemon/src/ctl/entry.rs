@@ -6,8 +6,9 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use gateway_common::map::{
-    Allow, AllowKey, Counter, Endpoints, Flow, FlowKey, FlowState, Name, NameKey, NameKind, NatKey,
-    Outcome, PortKey, PortMapping, Presence, PresenceKind, Route, Service, ServiceKind, Settings,
+    Allow, AllowKey, ClockTick, Counter, Endpoints, Flow, FlowKey, FlowState, Name, NameKey,
+    NameKind, NatKey, Outcome, PortKey, PortMapping, Presence, PresenceKind, Route, Service,
+    ServiceKind, Settings,
 };
 use gateway_common::{LocalAddress, Port, Prefix, Protocol, Reason, TransitAddress};
 use serde_json::{Value, json};
@@ -243,6 +244,12 @@ impl ValueFields for u64 {
 impl ValueFields for Allow {
     fn fields(&self) -> Value {
         json!({ "rule": self.rule })
+    }
+}
+
+impl ValueFields for ClockTick {
+    fn fields(&self) -> Value {
+        json!({ "counter": self.counter, "ticks": self.now.0 })
     }
 }
 

@@ -5,8 +5,8 @@
 
 use gateway_common::for_each_map;
 use gateway_common::map::{
-    Allows, Counter, Counters, Current, Flows, Kind, Map, Names, Nats, Plain, Ports, Presences,
-    Routes, Services, SettingsSlots,
+    Allows, Clock, Counter, Counters, Current, Flows, Kind, Map, Names, Nats, Plain, Ports,
+    Presences, Routes, Services, SettingsSlots,
 };
 use gateway_dataplane::{MapEntry, MapSummary};
 use serde::Serialize;

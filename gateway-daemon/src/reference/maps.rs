@@ -2,8 +2,8 @@
 
 use gateway_common::for_each_map;
 use gateway_common::map::{
-    ABI, Allows, Counters, Current, Flows, Map, Names, Nats, Ports, Presences, Routes, Services,
-    SettingsSlots,
+    ABI, Allows, Clock, Counters, Current, Flows, Map, Names, Nats, Ports, Presences, Routes,
+    Services, SettingsSlots,
 };
 
 use super::{GENERATED, cell};
@@ -57,6 +57,7 @@ fn about(name: &str) -> (&'static str, Option<&'static str>) {
         Names::NAME => ("names of sites, services and rules, for people", None),
         Nats::NAME => ("which flow a back end's reply belongs to", None),
         Ports::NAME => ("ports that services declare", None),
+        Clock::NAME => ("the time of the kernel's last tick, which the programs keep", Some("0")),
         Presences::NAME => {
             ("what an address of the presence pool stands for", Some("its offset in the pool: 8"))
         }
