@@ -303,15 +303,29 @@ fn internet_checksum(bytes: &[u8]) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
-/// Outer addresses of an ICMP error, and what it quotes: addresses and the eight octets behind them.
-/// Panics where a checksum is wrong.
-fn read_error(ip: &[u8]) -> ([u8; 4], [u8; 4], [u8; 4], [u8; 4], [u8; 8]) {
+/// What stands in an ICMP error.
+struct SeenError {
+    source: [u8; 4],
+    destination: [u8; 4],
+    quoted_source: [u8; 4],
+    quoted_destination: [u8; 4],
+    /// The eight octets behind the quoted header.
+    quoted: [u8; 8],
+}
+
+/// Reads an ICMP error. Panics where a checksum is wrong.
+fn read_error(ip: &[u8]) -> SeenError {
     assert_eq!(internet_checksum(&ip[..20]), [0, 0], "outer header");
     assert_eq!(internet_checksum(&ip[20..]), [0, 0], "ICMP");
     assert_eq!(internet_checksum(&ip[28..48]), [0, 0], "quoted header");
     let address = |at: usize| ip[at..at + 4].try_into().expect("four octets");
-    let start = ip[48..56].try_into().expect("eight octets");
-    (address(12), address(16), address(40), address(44), start)
+    SeenError {
+        source: address(12),
+        destination: address(16),
+        quoted_source: address(40),
+        quoted_destination: address(44),
+        quoted: ip[48..56].try_into().expect("eight octets"),
+    }
 }
 
 #[test]
@@ -327,12 +341,14 @@ fn errors_about_a_flow_reach_the_end_that_sent_the_packet() {
             let message = error(from, kind, code, &at_server);
             assert_eq!(host::guard(&message, &cloud, from_lan()), Verdict::Pass);
             let (in_link, at_client) = cross(&cloud, &edge, message).expect("about a known flow");
-            let (source, destination, quoted_from, quoted_to, _) = read_error(&in_link);
-            assert_eq!((source, destination), ([240, 0, 8, 1], [240, 0, 16, 5]));
-            assert_eq!((quoted_from, quoted_to), (destination, source));
-            let (source, destination, quoted_from, quoted_to, start) = read_error(&at_client);
-            assert_eq!((source, destination), (PRESENCE, CLIENT));
-            assert_eq!((quoted_from, quoted_to), (CLIENT, PRESENCE));
+            let seen = read_error(&in_link);
+            assert_eq!((seen.source, seen.destination), ([240, 0, 8, 1], [240, 0, 16, 5]));
+            assert_eq!(seen.quoted_source, seen.destination);
+            assert_eq!(seen.quoted_destination, seen.source);
+            let seen = read_error(&at_client);
+            assert_eq!((seen.source, seen.destination), (PRESENCE, CLIENT));
+            assert_eq!((seen.quoted_source, seen.quoted_destination), (CLIENT, PRESENCE));
+            let start = seen.quoted;
             let ports = match load {
                 Load::EchoRequest(_) => start[4..6] == sent[38..40],
                 _ => start[..4] == sent[34..38],
@@ -346,9 +362,11 @@ fn errors_about_a_flow_reach_the_end_that_sent_the_packet() {
         let (_, answer) = cross(&cloud, &edge, back).expect("a reply");
         let message = error(CLIENT, 3, 3, &answer);
         let (_, at_server) = cross(&edge, &cloud, message).expect("about a known flow");
-        let (source, destination, quoted_from, quoted_to, start) = read_error(&at_server);
-        assert_eq!((source, destination), (CLIENTS, SERVER));
-        assert_eq!((quoted_from, quoted_to), (SERVER, CLIENTS));
+        let at_backend = read_error(&at_server);
+        assert_eq!((at_backend.source, at_backend.destination), (CLIENTS, SERVER));
+        assert_eq!(at_backend.quoted_source, SERVER);
+        assert_eq!(at_backend.quoted_destination, CLIENTS);
+        let start = at_backend.quoted;
         let port = match load {
             Load::EchoRequest(_) => [start[4], start[5]],
             _ => [start[2], start[3]],
