@@ -90,7 +90,8 @@ impl Traffic {
             20..24 => self.arp(),
             24..47 => self.remote(),
             47..52 => self.relayed(),
-            52..77 => self.reply(),
+            52..71 => self.reply(),
+            71..77 => self.error(),
             77..95 => self.again(),
             _ => self.noise(),
         };
@@ -206,6 +207,27 @@ impl Traffic {
             1 => bytes[TCP] ^= 8,
             _ => {}
         }
+        Frame { side, device, bytes }
+    }
+
+    /// An ICMP error about a frame that was forwarded, from its receiver or a router before it.
+    fn error(&mut self) -> Frame {
+        let long_enough = |(_, _, bytes): &&(Side, u32, Vec<u8>)| bytes.len() >= TCP + 8;
+        let about: Vec<_> = self.forwarded.iter().filter(long_enough).cloned().collect();
+        if about.is_empty() {
+            return self.client();
+        }
+        let random = &mut self.random;
+        let (side, device, quoted) = about[random.below(about.len())].clone();
+        let mut bytes = MAC.to_vec();
+        bytes.extend(&quoted[6..ETHERNET]);
+        bytes.extend([0x45, 0, 0, 56, 0, 0, 0, 0, 64, 1, 0, 0]);
+        let from = if random.chance(80) { &quoted[30..34] } else { &[10, 0, 0, 254] };
+        bytes.extend(from);
+        bytes.extend(&quoted[26..30]);
+        bytes.extend([random.of(&[3, 3, 11, 12, 5]), random.of(&[0, 1, 3, 4]), 0, 0]);
+        bytes.extend([0, 0, 5, 120]);
+        bytes.extend(&quoted[ETHERNET..TCP + 8]);
         Frame { side, device, bytes }
     }
 
