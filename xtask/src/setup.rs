@@ -162,11 +162,12 @@ impl Missing {
         }
         if self.linker {
             println!("installing bpf-linker");
+            // Not where cargo would: an interrupted build would stay there, and be of no use.
+            let scratch = workspace.join("target/bpf-linker");
             let mut install = cargo(workspace);
-            // The workspace's own target directory is no place for a foreign program.
-            process::run(
-                install.args(LINKER_INSTALL).arg("--force").env_remove("CARGO_TARGET_DIR"),
-            )?;
+            install.args(LINKER_INSTALL).arg("--force").arg("--target-dir").arg(&scratch);
+            process::run(&mut install)?;
+            fs::remove_dir_all(&scratch).with_context(|| format!("{}", scratch.display()))?;
         }
         Ok(())
     }
