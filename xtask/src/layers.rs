@@ -234,7 +234,7 @@ mod tests {
             ("gateway-policy", "gateway-control", Use::Normal, "must not use"),
             ("gateway-common", "gateway-policy", Use::Test, "must not use"),
             ("gateway-dataplane", "gateway-ebpf", Use::Normal, "for its build alone"),
-            ("gateway-control", "aya", Use::Test, "gateway-dataplane alone"),
+            ("gateway-control", "aya", Use::Test, "gateway-dataplane and vm-tests alone"),
             ("gateway-control", "tokio", Use::Normal, "gateway-control -> tokio"),
         ] {
             let offences = graph(&MEMBERS, &[(from, to, purpose)]).offences();
