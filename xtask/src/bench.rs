@@ -26,10 +26,12 @@ enum Place {
 }
 
 /// Groups of rows that are measured together, in the order in which they are shown.
-const GROUPS: [(&str, Place, &[&str]); 5] = [
+const GROUPS: [(&str, Place, &[&str]); 7] = [
     ("established", Place::Host, &["D1"]),
     ("programs", Place::Host, &["D2"]),
     ("path", Place::Guest, &["D3", "D4", "D5", "D6", "D6b", "D6c"]),
+    ("refused", Place::Host, &["D7", "D7b"]),
+    ("opened", Place::Guest, &["D8", "D8b"]),
     ("scale", Place::Host, &["D9", "D9b"]),
     ("memory", Place::Host, &["D10", "D10b"]),
 ];

@@ -9,13 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use aya::programs::SchedClassifier;
-use aya::{Ebpf, EbpfLoader};
 use gateway_common::map::{Flows, Map as _};
 
-use super::assembly::{
-    Code, FRAME, Hook, LOOKUP, MAP, MapPlan, PROGRAM, R0, R1, R2, R3, R6, R7, R8, REDIRECT, Width,
-    object,
-};
+use super::assembly::{Code, FRAME, LOOKUP, MapPlan, R0, R1, R2, R3, R6, R7, R8, REDIRECT, Width};
+use super::peer::Peer;
 use super::stand::{Loaded, REPEATS, Stand, frame, run_classifier};
 use super::{Row, goals, percentile};
 
@@ -33,14 +30,14 @@ pub fn established() -> Result<Vec<Row>> {
     Stand::new("d1")?.run(|loaded| {
         loaded.apply(FEW)?;
         let ours = open(loaded)?;
-        let empty = Peer::load(&Code::default().set(R0, 0).exit(), None)?;
-        let mut bare = Peer::load(&bare(), Some(BARE_MAP))?;
+        let empty = Peer::classifier(&Code::default().set(R0, 0).exit(), None)?;
+        let mut bare = Peer::classifier(&bare(), Some(BARE_MAP))?;
         let packet = frame(0)?;
-        bare.learn(&packet[30..34], loaded.link)?;
+        bare.set(packet[30..34].try_into()?, ways_on(loaded.link))?;
         check(&ours, &packet, loaded)?;
-        let bare_run = run_classifier(bare.program()?, &packet, loaded.lan, REPEATS)?;
+        let bare_run = run_classifier(bare.as_classifier()?, &packet, loaded.lan, REPEATS)?;
         ensure!(bare_run.action == REDIRECTED, "the bare program returned {}", bare_run.action);
-        let programs = [&ours, bare.program()?, empty.program()?];
+        let programs = [&ours, bare.as_classifier()?, empty.as_classifier()?];
         let times = interleaved(&programs, [&packet; 3], loaded)?;
         let [ours, bare, empty] = times;
         println!("# D1: ours {ours:.1} ns, bare {bare:.1} ns, empty {empty:.1} ns");
@@ -56,8 +53,8 @@ pub fn scale() -> Result<Vec<Row>> {
         let mut many = few.another(Flows::CAPACITY)?;
         few.apply(FEW)?;
         many.apply(MANY)?;
-        let empty = Peer::load(&Code::default().set(R0, 0).exit(), None)?;
-        let programs = [&open(&many)?, &open(few)?, empty.program()?];
+        let empty = Peer::classifier(&Code::default().set(R0, 0).exit(), None)?;
+        let programs = [&open(&many)?, &open(few)?, empty.as_classifier()?];
         let packet = frame(0)?;
         for program in &programs[..2] {
             check(program, &packet, few)?;
@@ -120,7 +117,7 @@ fn interleaved<const N: usize>(
 }
 
 /// Lets nobody else have this thread's processor meanwhile, where that is permitted.
-fn real_time(on: bool) {
+pub(super) fn real_time(on: bool) {
     let thread = nix::unistd::gettid().to_string();
     let words = if on { ["-f", "-p", "10", &thread] } else { ["-o", "-p", "0", &thread] };
     let done = Command::new("chrt").args(words).output();
@@ -129,32 +126,11 @@ fn real_time(on: bool) {
     }
 }
 
-/// A loaded program of the benchmark's own.
-struct Peer(Ebpf);
-
-impl Peer {
-    fn load(code: &Code, map: Option<MapPlan>) -> Result<Self> {
-        let elf = object(Hook::Classifier, code, map);
-        let mut loaded = EbpfLoader::new().load(&elf).context("load a program to compare with")?;
-        let program: &mut SchedClassifier =
-            loaded.program_mut(PROGRAM).context("it has a program")?.try_into()?;
-        program.load().context("verify a program to compare with")?;
-        Ok(Self(loaded))
-    }
-
-    fn program(&self) -> Result<&SchedClassifier> {
-        Ok(self.0.program(PROGRAM).context("it has a program")?.try_into()?)
-    }
-
-    /// Enters where packets for `address` go.
-    fn learn(&mut self, address: &[u8], interface: u32) -> Result<()> {
-        let map = self.0.map_mut(MAP).context("it has a map")?;
-        let mut map: aya::maps::HashMap<_, [u8; 4], [u8; 16]> = map.try_into()?;
-        let mut value = [2; 16];
-        value[12..].copy_from_slice(&interface.to_ne_bytes());
-        map.insert(<[u8; 4]>::try_from(address)?, value, 0)?;
-        Ok(())
-    }
+/// An entry of the bare program's map: hardware addresses and interface.
+fn ways_on(interface: u32) -> [u8; 16] {
+    let mut value = [2; 16];
+    value[12..].copy_from_slice(&interface.to_ne_bytes());
+    value
 }
 
 const BARE_MAP: MapPlan = MapPlan { kind: 1, key: 4, value: 16, entries: 1024 };

@@ -94,11 +94,12 @@ goals! {
         "nftables DNAT + masquerade", AtMost, None, None;
     REFUSED = "D7", "denied packets refused, guard in driver mode", "packet/s",
         "nftables drop in prerouting", AtLeast, Some(4.0), Some(8.0);
-    REFUSED_ALONE = "D7b", "the same, sending and receiving subtracted", "ns",
-        "nftables drop in prerouting", AtMost, None, None;
-    OPENED = "D8", "new flows", "flow/s", "nftables DNAT + masquerade", AtLeast, Some(3.0), Some(10.0);
-    OPENED_ALONE = "D8b", "instructions a new flow, sending subtracted", "instruction",
-        "nftables DNAT + masquerade", AtMost, None, None;
+    REFUSED_ALONE = "D7b", "the same, sending and receiving subtracted", "packet/s",
+        "nftables drop in prerouting", AtLeast, Some(4.0), Some(8.0);
+    OPENED = "D8", "new flows at one gateway, sending included", "flow/s",
+        "nftables DNAT + masquerade", AtLeast, Some(3.0), Some(10.0);
+    OPENED_ALONE = "D8b", "the same, sending subtracted", "flow/s",
+        "nftables DNAT + masquerade", AtLeast, Some(3.0), Some(10.0);
     SCALE = "D9", "established flow with 100,000 presences and allow pairs", "ns", "with 10 of each",
         AtMost, Some(1.15), Some(1.05);
     SCALE_REFUSED = "D9b", "refusal by policy with 100,000 presences and allow pairs", "ns",

@@ -10,8 +10,11 @@ pub mod established;
 pub mod goals;
 pub mod loads;
 pub mod memory;
+pub mod opened;
 pub mod path;
+pub mod peer;
 pub mod programs;
+pub mod refused;
 pub mod stand;
 pub mod wires;
 

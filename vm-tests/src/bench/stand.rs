@@ -16,12 +16,12 @@ use anyhow::{Context, Result, ensure};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use gateway_common::desired::Tables;
 use gateway_common::map::{
-    ABI, Allow, AllowKey, Flows, Map as _, Network, PortKey, PortMapping, Presence, PresenceKind,
-    Route, Service, ServiceKind, Settings, SiteNumber,
+    ABI, Allow, AllowKey, Counter, Flows, Map as _, Network, PortKey, PortMapping, Presence,
+    PresenceKind, Route, Service, ServiceKind, Settings, SiteNumber,
 };
 use gateway_common::{Ipv4, Prefix, Protocol, TransitAddress};
 use gateway_dataplane::{
-    BPFFS, DataPlane, Mode, Options, PacketDescription, Place, TransportDescription,
+    BPFFS, DataPlane, Inspector, Mode, Options, PacketDescription, Place, TransportDescription,
     WantedAttachment, detach_at,
 };
 use nix::net::if_::if_nametoindex;
@@ -34,10 +34,18 @@ pub const REPEATS: u32 = 250;
 const INSTANCE: &str = "bench";
 const OTHER: &str = "other";
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const LAN: &str = "lan0";
-const LINK: &str = "link0";
-const POOL: Ipv4Addr = Ipv4Addr::new(242, 0, 0, 0);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(240, 0, 16, 5);
+/// The hardware address of [`LAN`].
+pub const LAN_MAC: &str = "02:00:00:00:00:01";
+/// The LAN device.
+pub const LAN: &str = "lan0";
+/// Its other end.
+pub const FAR: &str = "far0";
+/// The link device.
+pub const LINK: &str = "link0";
+/// The first presence.
+pub const POOL: Ipv4Addr = Ipv4Addr::new(242, 0, 0, 0);
+/// The client of [`frame`].
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(240, 0, 16, 5);
 
 /// The namespace with a loaded data path.
 pub struct Stand {
@@ -63,14 +71,22 @@ impl Stand {
         let unique = format!("presence-bench-{}-{name}", std::process::id());
         let namespace = Namespace::create(&unique)?;
         let stand = Self { namespace, root: Path::new(BPFFS).join(unique) };
-        for device in [LAN, LINK] {
-            stand.namespace.ip(&format!(
-                "link add {device} address 02:00:00:00:00:01 type veth peer name {device}-peer"
-            ))?;
-            stand.namespace.ip(&format!("link set {device} up"))?;
-            stand.namespace.ip(&format!("link set {device}-peer up"))?;
+        for words in [
+            format!("link add {LAN} address {LAN_MAC} type veth peer name {FAR}"),
+            format!("link set {LAN} up"),
+            format!("link set {FAR} up"),
+            format!("link add {LINK} type veth peer name {LINK}-far"),
+            format!("link set {LINK}-far up"),
+            format!("link set {LINK} up"),
+        ] {
+            stand.namespace.ip(&words)?;
         }
         Ok(stand)
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
     }
 
     /// Loads the data path and runs `body` on it.
@@ -116,6 +132,13 @@ impl Loaded {
         let (lan, link, root) = (self.lan, self.link, self.root.clone());
         let dataplane = open(OTHER, &root, flow_capacity)?;
         Ok(Self { dataplane, lan, link, instance: OTHER, root })
+    }
+
+    /// How often the counter of this kind has counted.
+    pub fn counted(&self, counter: Counter) -> Result<u64> {
+        let counters = Inspector::open_at(&self.root, self.instance)?.counters()?;
+        let found = counters.into_iter().find(|(known, _)| *known == counter);
+        found.map(|(_, count)| count).context("there is a counter of every kind")
     }
 
     /// Makes the maps those of a site with so many presences, and as many allowed pairs.

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use vm_tests::bench::budget::Budget;
-use vm_tests::bench::{Row, established, memory, path, programs};
+use vm_tests::bench::{Row, established, memory, opened, path, programs, refused};
 
 /// Measures some rows.
 #[derive(Parser)]
 struct Arguments {
-    /// Groups of rows: programs, established, scale, memory, path.
+    /// Groups of rows: programs, established, scale, memory, path, opened, refused.
     groups: Vec<String>,
 }
 
@@ -37,6 +37,8 @@ fn measure(group: &str) -> Result<Vec<Row>> {
         "scale" => established::scale(),
         "memory" => memory::rows(),
         "path" => path::rows(),
+        "opened" => opened::rows(),
+        "refused" => refused::rows(),
         other => anyhow::bail!("there is no group {other}"),
     }
 }
