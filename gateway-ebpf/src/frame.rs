@@ -141,8 +141,8 @@ impl Executor for XdpFrame {
     }
 
     #[inline(always)]
-    fn answer(&self, reply: &ArpReply) -> u32 {
-        if store(self, 0, *reply) { xdp_action::XDP_TX } else { xdp_action::XDP_DROP }
+    fn answer(&self, _: &ArpReply) -> u32 {
+        xdp_action::XDP_PASS
     }
 
     #[inline(always)]

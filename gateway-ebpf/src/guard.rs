@@ -5,7 +5,7 @@ use gateway_common::path;
 
 use crate::frame::XdpFrame;
 
-/// Answers ARP for presences and refuses early; passes the rest untouched.
+/// Refuses early; passes the rest untouched.
 #[xdp]
 pub(crate) fn guard(context: XdpContext) -> u32 {
     let frame = XdpFrame::new(context);

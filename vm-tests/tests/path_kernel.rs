@@ -95,7 +95,6 @@ const TC_ACT_SHOT: u32 = 2;
 const TC_ACT_REDIRECT: u32 = 7;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
-const XDP_TX: u32 = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dry {
@@ -213,9 +212,8 @@ fn tc_action(verdict: &Verdict) -> u32 {
 
 fn xdp_action(verdict: &Verdict) -> u32 {
     match verdict {
-        Verdict::Pass | Verdict::Forward(_) => XDP_PASS,
+        Verdict::Pass | Verdict::Answer(_) | Verdict::Forward(_) => XDP_PASS,
         Verdict::Refuse(_) => XDP_DROP,
-        Verdict::Answer(_) => XDP_TX,
     }
 }
 

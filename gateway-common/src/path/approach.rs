@@ -1,12 +1,11 @@
 //! What a frame on the LAN is, as far as this site's addresses tell. Shared by `guard` and `lan`.
 
-use super::{Arrival, Packet, arp, packet};
+use super::{Arrival, Packet, packet};
 use crate::{
     LocalAddress, Reason, TransitAddress,
     frame::Frame,
     map::{Direction, Endpoints, FlowKey, NatKey, PresenceKind, Settings},
     tables::Tables,
-    verdict::ArpReply,
     wire::{EtherType, Ethernet, Ipv4Header},
 };
 
@@ -17,8 +16,8 @@ pub(super) trait Approach {
 
     /// Not for a presence.
     fn elsewhere(&self) -> Self::Action;
-    /// Somebody asked who has a presence's address.
-    fn arp(&self, reply: &ArpReply) -> Self::Action;
+    /// An ARP message.
+    fn arp(&self) -> Self::Action;
     /// A packet of the flow `key`: from one of this site's clients to the presence of a service, or
     /// from a back end to a client presence.
     fn of_flow(
@@ -41,10 +40,7 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
 ) -> Result<A::Action, Reason> {
     let Some(ethernet) = frame.load::<Ethernet>(0) else { return Ok(then.elsewhere()) };
     if ethernet.ether_type == EtherType::ARP {
-        return Ok(match arp::reply(frame, tables, settings, arrival) {
-            Some(reply) => then.arp(&reply),
-            None => then.elsewhere(),
-        });
+        return Ok(then.arp());
     }
     if ethernet.ether_type != EtherType::IPV4 || !arrival.for_us {
         return Ok(then.elsewhere());

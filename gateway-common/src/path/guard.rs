@@ -1,6 +1,7 @@
-//! The guard: the LAN side's refusals, asked before the kernel makes a packet of the frame. It answers
-//! ARP and refuses what `lan` would refuse for reasons that need no change of any table; everything
-//! else passes untouched, and `lan` decides.
+//! The guard: the LAN side's refusals, asked before the kernel makes a packet of the frame. It refuses
+//! what `lan` would refuse for reasons that need no change of any table; everything else passes
+//! untouched, and `lan` decides. ARP too: an answer from here would not arrive everywhere (a veth's far
+//! end takes what XDP sends back only if it runs a program of its own).
 
 use super::{
     Arrival, Packet,
@@ -10,9 +11,9 @@ use super::{
 use crate::{
     Reason,
     frame::Frame,
-    map::{Counter, Direction, FlowKey, Outcome, Settings},
+    map::{Counter, Direction, FlowKey, Settings},
     tables::Tables,
-    verdict::{ArpReply, Executor},
+    verdict::Executor,
 };
 
 /// Handles a frame before it enters the stack. What passes is not counted here.
@@ -51,9 +52,8 @@ impl<T: Tables, E: Executor> Approach for Guard<'_, T, E> {
     }
 
     #[inline(always)]
-    fn arp(&self, reply: &ArpReply) -> E::Action {
-        self.tables.count(Counter::Outcome(Outcome::Answered));
-        self.executor.answer(reply)
+    fn arp(&self) -> E::Action {
+        self.executor.pass()
     }
 
     #[inline(always)]

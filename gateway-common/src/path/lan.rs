@@ -4,6 +4,7 @@ use super::{
     Arrival, Packet,
     admit::{From, admit},
     approach::{Approach, approach},
+    arp,
     translate::translate,
 };
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     frame::Frame,
     map::{Counter, Direction, FlowKey, Outcome, Route, Settings},
     tables::Tables,
-    verdict::{ArpReply, Egress, Executor, Forward, Way},
+    verdict::{Egress, Executor, Forward, Way},
 };
 
 /// Handles a frame that came in on a LAN interface, and counts it.
@@ -55,9 +56,14 @@ impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
     }
 
     #[inline(always)]
-    fn arp(&self, reply: &ArpReply) -> E::Action {
-        self.tables.count(Counter::Outcome(Outcome::Answered));
-        self.executor.answer(reply)
+    fn arp(&self) -> E::Action {
+        match arp::reply(self.frame, self.tables, self.settings, self.arrival) {
+            Some(reply) => {
+                self.tables.count(Counter::Outcome(Outcome::Answered));
+                self.executor.answer(&reply)
+            }
+            None => self.elsewhere(),
+        }
     }
 
     #[inline(always)]

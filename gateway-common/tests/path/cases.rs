@@ -431,10 +431,10 @@ fn frames_get_the_verdicts_they_should() {
             let guard = Want::from(&host::guard(&case.frame, &tables, arrival));
             let expected = match case.want {
                 // What the guard cannot know without a change of tables, it leaves to the next hook.
-                Want::Forward(_) | Want::Refuse(Reason::NoRoute | Reason::FlowTableFull) => {
-                    Want::Pass
-                }
-                want @ (Want::Pass | Want::Answer | Want::Refuse(_)) => want,
+                Want::Answer
+                | Want::Forward(_)
+                | Want::Refuse(Reason::NoRoute | Reason::FlowTableFull) => Want::Pass,
+                want @ (Want::Pass | Want::Refuse(_)) => want,
             };
             assert_eq!(guard, expected, "guard: {}", case.name);
         }

@@ -17,7 +17,6 @@ pub mod sniffer;
 pub mod sweep;
 pub mod traffic;
 pub mod wait;
-pub mod xdp_pass;
 
 use std::fs;
 use std::io::Write;
@@ -271,9 +270,6 @@ impl Lab {
         };
         let gateway = host(GATEWAY_PORT, GATEWAY)?;
         plug(&gateway, "wan0", plan.underlay, &self.underlay, plan.name)?;
-        if choices.mode == "xdp" {
-            xdp_pass::attach(&lan, GATEWAY_PORT, &sweep::directory(&self.name))?;
-        }
         // Whatever crosses a gateway crosses it through its programs, never through its stack.
         gateway.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "0"))??;
         Ok(Site {
