@@ -26,7 +26,8 @@ enum Place {
 }
 
 /// Groups of rows that are measured together, in the order in which they are shown.
-const GROUPS: [(&str, Place, &[&str]); 7] = [
+const GROUPS: [(&str, Place, &[&str]); 8] = [
+    ("stages", Place::Guest, &[]),
     ("established", Place::Host, &["D1"]),
     ("programs", Place::Host, &["D2"]),
     ("path", Place::Guest, &["D3", "D4", "D5", "D6", "D6b", "D6c"]),

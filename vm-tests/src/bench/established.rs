@@ -45,6 +45,41 @@ pub fn established() -> Result<Vec<Row>> {
     })
 }
 
+/// Shows how a packet's cost grows along its way: frames that leave the program at one point after the
+/// other. In the guest whose clock counts instructions these are counts.
+pub fn stages() -> Result<Vec<Row>> {
+    const IP: usize = 14;
+    Stand::new("stages")?.run(|loaded| {
+        loaded.apply(FEW)?;
+        let ours = open(loaded)?;
+        let whole = frame(0)?;
+        check(&ours, &whole, loaded)?;
+        let changed = |at: usize, octets: &[u8]| {
+            let mut frame = whole.clone();
+            frame[at..at + octets.len()].copy_from_slice(octets);
+            frame
+        };
+        for (leaves, frame) in [
+            ("not IPv4", changed(12, &[0x86, 0xdd])),
+            ("not for the pool", changed(IP + 16, &[10, 9, 9, 9])),
+            ("no presence", changed(IP + 16, &[242, 1, 0, 0])),
+            ("no hops left", changed(IP + 8, &[1])),
+            ("not a client", changed(IP + 12, &[10, 9, 9, 9])),
+            ("no rule", self::frame(FEW - 1)?),
+            ("forwarded", whole.clone()),
+        ] {
+            let mut times = Vec::new();
+            for _ in 0..ROUNDS {
+                times.push(
+                    run_classifier(&ours, &frame, loaded.lan, REPEATS)?.each.as_nanos() as f64
+                );
+            }
+            println!("# lan_ingress, {leaves}: {} ns", percentile(&times, 10));
+        }
+        Ok(Vec::new())
+    })
+}
+
 /// Measures D9 and D9b.
 pub fn scale() -> Result<Vec<Row>> {
     /// Presences that the client may not use.

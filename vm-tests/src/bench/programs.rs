@@ -40,7 +40,7 @@ pub fn rows(budget: &Budget) -> Result<Vec<Row>> {
             worst = worst.max(f64::from(ours) / f64::from(limit));
             let goal = goals::COST.measured(f64::from(ours), f64::from(limit));
             rows.push(Row {
-                id: format!("D2 {program} {what}"),
+                id: format!("D2.{program}.{}", what.split(' ').next().unwrap_or(what)),
                 metric: format!("{what} of {program}"),
                 unit: what.to_owned(),
                 ..goal

@@ -12,7 +12,7 @@ use vm_tests::bench::{Row, established, memory, opened, path, programs, refused}
 /// Measures some rows.
 #[derive(Parser)]
 struct Arguments {
-    /// Groups of rows: programs, established, scale, memory, path, opened, refused.
+    /// Groups of rows: programs, established, stages, scale, memory, path, opened, refused.
     groups: Vec<String>,
 }
 
@@ -34,6 +34,7 @@ fn measure(group: &str) -> Result<Vec<Row>> {
     match group {
         "programs" => programs::rows(&Budget::read()?),
         "established" => established::established(),
+        "stages" => established::stages(),
         "scale" => established::scale(),
         "memory" => memory::rows(),
         "path" => path::rows(),
