@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn signals_wait_for_a_program_to_end() {
-        let script = "kill -INT $$; echo went on";
+        let script = "kill -TERM $$; echo went on";
         let signals = Held::begin().unwrap();
         assert_eq!(output(Command::new("sh").args(["-c", script])).unwrap(), "went on\n");
         drop(signals);
