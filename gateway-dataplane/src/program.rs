@@ -3,7 +3,7 @@
 /// One of the kernel half's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
-    /// XDP on a LAN interface: answers ARP and refuses early.
+    /// XDP on a LAN interface: refuses early.
     Guard,
     /// Traffic control, ingress of a LAN interface.
     LanIngress,
