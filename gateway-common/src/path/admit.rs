@@ -51,8 +51,8 @@ pub(super) fn admit<T: Tables>(
             } else {
                 judge_anew(tables, settings, key, &flow, &slot)?
             };
-            // An error keeps nothing alive (RFC 5508 section 4.2 asks that of a NAT) and counts for
-            // nothing: a router may have sent it, not the flow's other end.
+            // An error keeps nothing alive (RFC 5508 section 4.3, REQ-6, asks that of a NAT) and
+            // counts for nothing: a router may have sent it, not the flow's other end.
             if packet.transport != Transport::Error {
                 slot.carried(flow::carried(packet, flow.state(), direction, arrival));
             }
