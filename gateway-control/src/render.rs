@@ -44,23 +44,34 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
     }
     match link.mtu {
         Some(mtu) => writeln!(f, "mtu = {}", mtu.octets())?,
-        None => writeln!(f, "# mtu: the underlay's, less 60 octets over IPv4 or 80 over IPv6")?,
+        None => writeln!(f, "# mtu: what the paths to the peers are found to carry")?,
     }
-    writeln!(f, "relay = {}", link.relay)
+    writeln!(f, "relay = {}", link.relay)?;
+    let Some(next) = &link.next else { return Ok(()) };
+    let key = next.private_key_file.as_ref();
+    let key = key.map(|key| format!("private_key_file = {}", text(key.as_str())));
+    let port = next.listen_port.map(|port| format!("listen_port = {port}"));
+    writeln!(f, "next = {}", inline(key.into_iter().chain(port)))
 }
 
 fn write_peer(f: &mut Formatter<'_>, peer: &Peer) -> fmt::Result {
     writeln!(f, "\n[[peer]]\nsite = {}", text(&peer.site))?;
     writeln!(f, "public_key = {}", text(peer.public_key))?;
-    match peer.endpoint {
-        Some(endpoint) => writeln!(f, "endpoint = {}", text(endpoint))?,
-        None => writeln!(f, "# endpoint: it dials this gateway")?,
+    match peer.endpoints.as_slice() {
+        [] => writeln!(f, "# endpoint: it dials this gateway")?,
+        [endpoint] => writeln!(f, "endpoint = {}", text(endpoint))?,
+        several => writeln!(f, "endpoints = {}", list(several))?,
     }
     match peer.keepalive {
         Some(keepalive) => writeln!(f, "keepalive = {}", text(keepalive))?,
         None => writeln!(f, "keepalive = \"off\"")?,
     }
-    writeln!(f, "reaches = {}", list(&peer.reaches))
+    writeln!(f, "reaches = {}", list(&peer.reaches))?;
+    let Some(next) = &peer.next else { return Ok(()) };
+    let key = next.public_key.map(|key| format!("public_key = {}", text(key)));
+    let endpoints =
+        (!next.endpoints.is_empty()).then(|| format!("endpoints = {}", list(&next.endpoints)));
+    writeln!(f, "next = {}", inline(key.into_iter().chain(endpoints)))
 }
 
 fn write_remote_site(f: &mut Formatter<'_>, site: &RemoteSite) -> fmt::Result {
@@ -112,6 +123,11 @@ fn write_flows(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
         writeln!(f, "{key} = {}", text(timeout))?;
     }
     Ok(())
+}
+
+/// A TOML table on one line.
+fn inline(pairs: impl Iterator<Item = String>) -> String {
+    format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
 }
 
 /// A TOML string.

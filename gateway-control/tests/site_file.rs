@@ -1,5 +1,6 @@
 //! Every fault a site file can have: where it is reported, and what the message says.
 
+use gateway_control::Plan;
 use gateway_control::model::{InterfaceName, Keepalive, Note, SiteModel};
 use gateway_control::site_file::{MAX_LEN, SiteFileError, parse};
 
@@ -117,6 +118,48 @@ fn keepalive_follows_the_endpoint() {
     let model = parse(&off).unwrap();
     assert_eq!(model.peers()[0].keepalive, None);
     assert_eq!(parse(&model.to_string()).unwrap(), model);
+}
+
+#[test]
+fn a_rotation_reads_back_and_is_planned() {
+    const NEXT_KEY: &str = "4p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+    let text =
+        GOOD.replace("[link]\n", "[link]\nnext = { private_key_file = \"new.key\" }\n").replace(
+            "endpoint = \"192.0.2.1:51820\"",
+            &format!(
+                "endpoints = [\"192.0.2.1:51820\", \"198.51.100.1:51820\"]\nnext = {{ public_key = \
+                 \"{NEXT_KEY}\", endpoint = \"192.0.2.1:51821\" }}"
+            ),
+        );
+    let model = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(parse(&model.to_string()).unwrap(), model);
+    let link = Plan::new(&model).link;
+    assert_eq!(link.second_interface.as_str(), "presence2");
+    assert_eq!(link.next.unwrap().private_key_file.as_str(), "new.key");
+    assert_eq!(link.peers[0].current.endpoints.len(), 2);
+    let next = link.peers[0].next.as_ref().unwrap();
+    assert_eq!(next.public_key.to_string(), NEXT_KEY);
+    assert_eq!(next.endpoints[0].to_string(), "192.0.2.1:51821");
+    let sites: Vec<_> = link.peers[0].sites.iter().map(|site| site.as_str()).collect();
+    assert_eq!(sites, ["cloud", "edge-b"]);
+
+    let without = Plan::new(&good()).link;
+    assert_eq!((without.next, &without.peers[0].next), (None, &None));
+}
+
+#[test]
+fn the_second_device_has_a_name_that_fits_and_differs() {
+    for (first, second) in [
+        ("presence", "presence2"),
+        ("fifteen-letters", "fifteen-letterS"),
+        ("fifteen-letterS", "fifteen-letters"),
+        ("fifteen-number2", "fifteen-number3"),
+        ("fifteen-number3", "fifteen-number2"),
+    ] {
+        let mut link = good().link().clone();
+        link.interface = first.parse().unwrap();
+        assert_eq!(link.second_interface().as_str(), second);
+    }
 }
 
 #[test]
@@ -262,6 +305,50 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
     ("reaches = [\"edge-b\"]", "", "[[remote_site]]", &["site edge-b: no peer", "`reaches`"]),
     ("endpoint = \"192.0.2.1:51820\"", "", "[[peer]]", &["no endpoint", "listen_port"]),
     ("192.0.2.1:51820", "240.0.0.1:51820", "endpoint", &["is in transit_pool", "underlay"]),
+    ("reaches =", "endpoints = [\"192.0.2.2:1\"]\nreaches =", "endpoints", &["put all of them"]),
+    ("endpoint = \"192.0.2.1:51820\"", "endpoints = []", "endpoints", &["the list is empty"]),
+    (
+        "endpoint = \"192.0.2.1:51820\"",
+        "endpoints = [\"192.0.2.1:51820\", \"192.0.2.1:51820\"]",
+        "endpoints",
+        &["peer cloud", "192.0.2.1:51820 is named twice"],
+    ),
+    ("[link]", "[link]\nnext = { port = 1 }", "next", &["unknown field"]),
+    ("[link]", "[link]\nnext = { listen_port = 0 }", "next", &["next.listen_port", "1 to 65535"]),
+    ("[link]", "[link]\nnext = { private_key_file = \"\" }", "next", &["path is empty"]),
+    (
+        "[link]",
+        "[link]\nlisten_port = 7\nnext = { listen_port = 7 }",
+        "next",
+        &["next.listen_port 7", "another"],
+    ),
+    (
+        "[link]",
+        "[link]\nnext = { private_key_file = \"new.key\" }",
+        "[[peer]]",
+        &["peer cloud: neither end dials the next link", "link.next.listen_port"],
+    ),
+    (
+        "interface = \"lan0\"",
+        "interface = \"presence2\"\nnetworks = []\n[[peer]]\nsite = \"edge-b\"\npublic_key = \
+         \"4p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\"\nendpoint = \"192.0.2.3:1\"\nnext = \
+         { endpoint = \"192.0.2.3:2\" }\n[[lan]]\ninterface = \"lan0\"",
+        "[link]",
+        &["second device is called presence2"],
+    ),
+    (
+        "reaches =",
+        "next = { public_key = \"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\", endpoint = \
+         \"192.0.2.1:2\" }\nreaches =",
+        "next",
+        &["next.public_key", "has already"],
+    ),
+    (
+        "reaches =",
+        "next = { endpoint = \"240.0.0.1:2\" }\nreaches =",
+        "next",
+        &["240.0.0.1:2 is in transit_pool"],
+    ),
     // Services.
     (
         "name = \"http\"\nsite = \"edge-b\"",

@@ -109,7 +109,7 @@ impl SiteFile {
     /// What the link device should be, with the private key read from its file.
     pub fn link_settings(&self) -> Result<LinkSettings, ConfigError> {
         let plan = Plan::new(&self.model).link;
-        let key_file = self.beside(plan.private_key_file.as_str());
+        let key_file = self.beside(plan.current.private_key_file.as_str());
         Ok(LinkSettings {
             interface: interface_name(&plan.interface)?,
             kind: match plan.kind {
@@ -118,7 +118,7 @@ impl SiteFile {
                 LinkKind::Userspace => link::LinkKind::Userspace,
             },
             private_key: read_private_key(&key_file)?,
-            listen_port: plan.listen_port,
+            listen_port: plan.current.listen_port,
             mtu: plan.mtu.map(u32::from),
             peers: plan.peers.into_iter().map(link_peer).collect(),
         })
@@ -145,9 +145,9 @@ pub fn link_key(key: &PublicKey) -> link::PublicKey {
 fn link_peer(peer: PeerPlan) -> LinkPeer {
     LinkPeer {
         site: peer.site.to_string(),
-        public_key: link_key(&peer.public_key),
-        endpoint: peer.endpoint.map(|endpoint| endpoint.socket_address()),
-        keepalive: peer.keepalive.map(|keepalive| keepalive.seconds()),
+        public_key: link_key(&peer.current.public_key),
+        endpoint: peer.current.endpoints.first().map(|endpoint| endpoint.socket_address()),
+        keepalive: peer.current.keepalive.map(|keepalive| keepalive.seconds()),
         transit: peer.transit,
     }
 }

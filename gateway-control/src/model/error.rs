@@ -213,6 +213,44 @@ pub enum ModelError {
         /// The peer.
         peer: SiteName,
     },
+    /// Neither end of a link's next device could dial.
+    #[error(
+        "peer {peer}: neither end dials the next link; set link.next.listen_port, or next.endpoint \
+         of the peer"
+    )]
+    NobodyDialsNext {
+        /// The peer.
+        peer: SiteName,
+    },
+    /// A peer twice at one endpoint.
+    #[error("peer {peer}: endpoint {endpoint} is named twice; name it once")]
+    EndpointTwice {
+        /// The peer.
+        peer: SiteName,
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
+    /// A key to rotate to that is the one in use.
+    #[error("peer {peer}: next.public_key is the key it has already; leave it out or correct it")]
+    NextKeyIsCurrent {
+        /// The peer.
+        peer: SiteName,
+    },
+    /// Both link devices at one port.
+    #[error("link: next.listen_port {port} is that of the present device; give it another")]
+    NextPortIsCurrent {
+        /// The port.
+        port: u16,
+    },
+    /// The second link device would have the name of a LAN interface.
+    #[error(
+        "link: the second device is called {interface}, which is a [[lan]] interface; choose \
+         another link.interface"
+    )]
+    SecondInterfaceTaken {
+        /// Its name.
+        interface: InterfaceName,
+    },
     /// A site that two links lead to.
     #[error(
         "site {site}: it is reached through peer {peer} and again through peer {other}; leave it \

@@ -72,7 +72,7 @@ choice! {
     }
 }
 
-/// This gateway's link device.
+/// This gateway's link device, or both of them while keys are rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Its name.
@@ -83,10 +83,41 @@ pub struct Link {
     pub private_key_file: KeyFile,
     /// UDP port to listen on; `None`: any free one.
     pub listen_port: Option<NonZeroU16>,
-    /// MTU of the device; `None`: the underlay's less the link's own headers.
+    /// MTU of the device; `None`: what the paths to the peers are found to carry.
     pub mtu: Option<Mtu>,
     /// Whether packets between two other sites are forwarded.
     pub relay: bool,
+    /// The second device, beside this one while keys are rotated.
+    pub next: Option<NextLink>,
+}
+
+impl Link {
+    /// What the second device is called: `interface` and a `2`, or where that has no room with its
+    /// last letter in the other case.
+    pub fn second_interface(&self) -> InterfaceName {
+        let mut name = self.interface.as_str().to_owned();
+        if name.len() < InterfaceName::MAX_LEN {
+            name.push('2');
+        } else {
+            let other = match name.pop() {
+                Some(letter) if letter.is_ascii_lowercase() => letter.to_ascii_uppercase(),
+                Some(letter) if letter.is_ascii_uppercase() => letter.to_ascii_lowercase(),
+                Some('2') => '3',
+                _ => '2',
+            };
+            name.push(other);
+        }
+        name.parse().expect("a name with another last letter is a name")
+    }
+}
+
+/// The second link device: what differs from the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NextLink {
+    /// Where its private key is; `None`: the same key.
+    pub private_key_file: Option<KeyFile>,
+    /// UDP port to listen on; `None`: any free one.
+    pub listen_port: Option<NonZeroU16>,
 }
 
 /// A path as an operator wrote it: not empty.
@@ -146,12 +177,23 @@ pub struct Peer {
     pub site: SiteName,
     /// Its link's public key.
     pub public_key: PublicKey,
-    /// Where to dial it; `None`: it dials us.
-    pub endpoint: Option<Endpoint>,
+    /// Where to dial it, the first that works; none: it dials us.
+    pub endpoints: Vec<Endpoint>,
     /// How often to send something in silence; `None`: never.
     pub keepalive: Option<Keepalive>,
     /// Further sites that it relays.
     pub reaches: Vec<SiteName>,
+    /// How it is reached by the second link device.
+    pub next: Option<NextPeer>,
+}
+
+/// A peer as the second link device has it: what differs from the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NextPeer {
+    /// Its next public key; `None`: the same key.
+    pub public_key: Option<PublicKey>,
+    /// Where to dial it; none: it dials us.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// A WireGuard public key: 32 bytes, written in base64.

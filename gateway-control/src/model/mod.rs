@@ -24,7 +24,10 @@ pub use flow::{FlowCapacity, FlowSettings, Timeout, Timeouts};
 pub use gateway_policy::{
     AllowRule, Clients, RuleId, RuleSet, ServiceId, ServiceName, SiteName, Subject,
 };
-pub use link::{Endpoint, Keepalive, KeyFile, Lan, LanMode, Link, LinkKind, Mtu, Peer, PublicKey};
+pub use link::{
+    Endpoint, Keepalive, KeyFile, Lan, LanMode, Link, LinkKind, Mtu, NextLink, NextPeer, Peer,
+    PublicKey,
+};
 pub use name::{GatewayName, InstanceName, InterfaceName};
 pub use network::{ClientNetworks, Network, PresencePool};
 pub use port::{PortRange, PortSpec, Ports, Transport};

@@ -165,6 +165,12 @@ pub enum ValueError {
     /// Not a public key.
     #[error("this is not a WireGuard public key; write the 44 characters that `wg pubkey` prints")]
     PublicKey,
+    /// A list of endpoints without one.
+    #[error("the list is empty; name an endpoint, or leave the key out where the peer dials")]
+    NoEndpoints,
+    /// One endpoint and a list of them.
+    #[error("`endpoint` is given as well; put all of them into `endpoints`")]
+    EndpointTwice,
     /// Not an endpoint.
     #[error("{found} is not an endpoint; write ADDRESS:PORT, for example 192.0.2.1:51820")]
     Endpoint {

@@ -10,9 +10,10 @@ use toml::Spanned;
 use super::raw::{self, List, Number, Text};
 use super::{FaultKind, Span};
 use crate::model::{
-    AllowRule, Clients, FlowSettings, Gateway, Keepalive, Lan, LanMode, Link, LinkKind, ModelError,
-    Network, Peer, Place, Ports, RemoteSiteDraft, ServiceDraft, ServiceId, ServiceNumber, Site,
-    SiteDraft, Subject, Table, Timeouts, TransitPool, ValueError, quoted,
+    AllowRule, Clients, Endpoint, FlowSettings, Gateway, Keepalive, Lan, LanMode, Link, LinkKind,
+    ModelError, Network, NextLink, NextPeer, Peer, Place, Ports, RemoteSiteDraft, ServiceDraft,
+    ServiceId, ServiceNumber, Site, SiteDraft, Subject, Table, Timeouts, TransitPool, ValueError,
+    quoted,
 };
 
 /// Where everything stood.
@@ -125,11 +126,10 @@ impl Reader {
         let interface = self.or(&at, "interface", raw.interface.as_ref(), "presence");
         let kind = self.optional(&at, "kind", raw.kind.as_ref());
         let private_key_file = self.value(&at, "private_key_file", &raw.private_key_file);
-        let listen_port = self.number(&at, "listen_port", raw.listen_port.as_ref(), |found| {
-            let port = u16::try_from(found).ok().and_then(NonZeroU16::new);
-            port.ok_or(ValueError::Number { found, least: 1, most: u16::MAX.into() })
-        });
+        let listen_port = self.number(&at, "listen_port", raw.listen_port.as_ref(), port);
         let mtu = self.number(&at, "mtu", raw.mtu.as_ref(), TryInto::try_into);
+        let next = raw.next.as_ref();
+        let next = next.map_or(Some(None), |next| self.next_link(&at, next).map(Some));
         Some(Link {
             interface: interface?,
             kind: kind?.unwrap_or(LinkKind::Auto),
@@ -137,16 +137,27 @@ impl Reader {
             listen_port: listen_port?,
             mtu: mtu?,
             relay: raw.relay,
+            next: next?,
         })
+    }
+
+    fn next_link(&mut self, at: &At, raw: &raw::NextLink) -> Option<NextLink> {
+        let key = self.optional(at, "next.private_key_file", raw.private_key_file.as_ref());
+        let port = self.number(at, "next.listen_port", raw.listen_port.as_ref(), port);
+        Some(NextLink { private_key_file: key?, listen_port: port? })
     }
 
     fn peer(&mut self, index: usize, raw: &raw::Peer) -> Option<Peer> {
         let at = At::new(object("peer", &raw.site), Table::Peer, index);
         let site = self.value(&at, "site", &raw.site);
         let public_key = self.value(&at, "public_key", &raw.public_key);
-        let endpoint = self.optional(&at, "endpoint", raw.endpoint.as_ref());
+        let given = (raw.endpoint.as_ref(), raw.endpoints.as_ref());
+        let endpoints = self.endpoints(&at, ("endpoint", "endpoints"), given);
+        let next = raw.next.as_ref();
+        let next = next.map_or(Some(None), |next| self.next_peer(&at, next).map(Some));
+        let dialled = raw.endpoint.is_some() || raw.endpoints.is_some();
         let keepalive = match &raw.keepalive {
-            None => Some(raw.endpoint.is_some().then_some(Keepalive::DEFAULT)),
+            None => Some(dialled.then_some(Keepalive::DEFAULT)),
             Some(text) if text.as_ref() == "off" => Some(None),
             Some(text) => self.value(&at, "keepalive", text).map(Some),
         };
@@ -154,10 +165,38 @@ impl Reader {
         Some(Peer {
             site: site?,
             public_key: public_key?,
-            endpoint: endpoint?,
+            endpoints: endpoints?,
             keepalive: keepalive?,
             reaches: reaches?.unwrap_or_default(),
+            next: next?,
         })
+    }
+
+    fn next_peer(&mut self, at: &At, raw: &raw::NextPeer) -> Option<NextPeer> {
+        let public_key = self.optional(at, "next.public_key", raw.public_key.as_ref());
+        let given = (raw.endpoint.as_ref(), raw.endpoints.as_ref());
+        let endpoints = self.endpoints(at, ("next.endpoint", "next.endpoints"), given);
+        Some(NextPeer { public_key: public_key?, endpoints: endpoints? })
+    }
+
+    /// One endpoint, several, or none.
+    fn endpoints(
+        &mut self,
+        at: &At,
+        (one, several): (&'static str, &'static str),
+        given: (Option<&Text>, Option<&List>),
+    ) -> Option<Vec<Endpoint>> {
+        match given {
+            (None, None) => Some(Vec::new()),
+            (Some(text), None) => self.value(at, one, text).map(|endpoint| vec![endpoint]),
+            (None, Some(list)) if list.as_ref().is_empty() => {
+                self.keep(at, several, list.span(), Err(ValueError::NoEndpoints))
+            }
+            (None, Some(list)) => self.list(at, several, list),
+            (Some(_), Some(list)) => {
+                self.keep(at, several, list.span(), Err(ValueError::EndpointTwice))
+            }
+        }
     }
 
     fn remote_site(&mut self, index: usize, raw: &raw::RemoteSite) -> Option<RemoteSiteDraft> {
@@ -360,6 +399,11 @@ impl Reader {
             }
         }
     }
+}
+
+fn port(found: i64) -> Result<NonZeroU16, ValueError> {
+    let port = u16::try_from(found).ok().and_then(NonZeroU16::new);
+    port.ok_or(ValueError::Number { found, least: 1, most: u16::MAX.into() })
 }
 
 /// What a table of several is called in messages: by what its first key says.

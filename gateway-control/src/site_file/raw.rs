@@ -62,6 +62,14 @@ pub(super) struct Link {
     pub(super) mtu: Option<Number>,
     #[serde(default)]
     pub(super) relay: bool,
+    pub(super) next: Option<NextLink>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NextLink {
+    pub(super) private_key_file: Option<Text>,
+    pub(super) listen_port: Option<Number>,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +78,18 @@ pub(super) struct Peer {
     pub(super) site: Text,
     pub(super) public_key: Text,
     pub(super) endpoint: Option<Text>,
+    pub(super) endpoints: Option<List>,
     pub(super) keepalive: Option<Text>,
     pub(super) reaches: Option<List>,
+    pub(super) next: Option<NextPeer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NextPeer {
+    pub(super) public_key: Option<Text>,
+    pub(super) endpoint: Option<Text>,
+    pub(super) endpoints: Option<List>,
 }
 
 #[derive(Deserialize)]

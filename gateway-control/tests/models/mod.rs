@@ -4,9 +4,9 @@
 use std::net::Ipv4Addr;
 
 use gateway_control::model::{
-    AllowRule, Clients, Gateway, Keepalive, Lan, LanMode, Link, LinkKind, Network, Peer, PortSpec,
-    Ports, RemoteSiteDraft, ServiceDraft, ServiceId, ServiceNumber, Site, SiteDraft, SiteModel,
-    Subject, TransitBlock, TransitPool,
+    AllowRule, Clients, Endpoint, Gateway, Keepalive, Lan, LanMode, Link, LinkKind, Network,
+    NextLink, NextPeer, Peer, PortSpec, Ports, RemoteSiteDraft, ServiceDraft, ServiceId,
+    ServiceNumber, Site, SiteDraft, SiteModel, Subject, TransitBlock, TransitPool,
 };
 use gateway_control::{Interface, Interfaces};
 use ipnet::Ipv4Net;
@@ -63,6 +63,10 @@ fn draft() -> impl Strategy<Value = SiteDraft> {
                     .then(|| port.max(1).try_into().unwrap()),
                 mtu: mtu.then(|| 1420.try_into().unwrap()),
                 relay,
+                next: (port % 3 == 1).then(|| NextLink {
+                    private_key_file: (port % 2 == 1).then(|| "next".parse().unwrap()),
+                    listen_port: (port % 65_535 + 1).try_into().ok(),
+                }),
             },
             peers: peers(&remote_sites, &remote),
             remote_sites,
@@ -117,6 +121,10 @@ fn remote_site(n: u32, networks: Vec<u8>) -> RemoteSiteDraft {
     }
 }
 
+fn endpoints(n: usize, count: usize) -> Vec<Endpoint> {
+    (0..count).map(|m| format!("192.0.2.{n}:{}", 51820 + m).parse().unwrap()).collect()
+}
+
 /// A peer for each remote site that is not relayed; the first relays those that are.
 fn peers(sites: &[RemoteSiteDraft], drawn: &[(Vec<u8>, bool)]) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
@@ -128,9 +136,15 @@ fn peers(sites: &[RemoteSiteDraft], drawn: &[(Vec<u8>, bool)]) -> Vec<Peer> {
                 public_key: format!("{n}p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=")
                     .parse()
                     .unwrap(),
-                endpoint: (n % 2 == 0).then(|| format!("192.0.2.{n}:51820").parse().unwrap()),
+                endpoints: endpoints(n, n % 3),
                 keepalive: (n % 3 == 0).then_some(Keepalive::DEFAULT),
                 reaches: Vec::new(),
+                next: (n % 4 == 1).then(|| NextPeer {
+                    public_key: (n % 8 == 1).then(|| {
+                        format!("{n}p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK0A=").parse().unwrap()
+                    }),
+                    endpoints: endpoints(n, n % 5 + 1),
+                }),
             }),
         }
     }

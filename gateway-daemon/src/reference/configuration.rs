@@ -171,15 +171,46 @@ const TABLES: &[Table] = &[
             ),
             key(
                 "mtu",
-                Absent("the underlay's, less the link's headers"),
+                Absent("what the paths to the peers are found to carry"),
                 "1420",
-                "MTU of the device. The headers take 60 octets over IPv4 and 80 over IPv6.",
+                "MTU of the device and towards every peer. Without it the path to each peer is \
+                 probed; `gatewayctl link list` says what was found, and how. The link's headers \
+                 take 60 octets over IPv4 and 80 over IPv6.",
             ),
             key(
                 "relay",
                 Default("false"),
                 "true",
                 "On a hub: carry packets between two other sites.",
+            ),
+            key(
+                "next",
+                Absent("one device"),
+                "{ private_key_file = \"/etc/presence/next.key\", listen_port = 51821 }",
+                "A second device beside the first, while keys are rotated: see below.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[link.next]",
+        about: "The second link device. It takes the traffic of each peer that has a handshake with \
+                it. When that is all of them, write its keys into `[link]` and remove this table: \
+                the device stays, the other one goes. It is called as `link.interface` with a `2` \
+                at the end.",
+        keys: &[
+            key(
+                "private_key_file",
+                Absent("that of `[link]`"),
+                "\"/etc/presence/next.key\"",
+                "The next private key.",
+            ),
+            key(
+                "listen_port",
+                Absent("any free port"),
+                "51821",
+                "Its UDP port, another than that of `[link]`. Required where a peer has no \
+                 `next.endpoint`. May stay for good at a gateway that peers dial: they then have \
+                 two ports, one for the key in use and one for the next.",
             ),
         ],
     },
@@ -201,6 +232,13 @@ const TABLES: &[Table] = &[
                 "Where it is dialled: address and UDP port.",
             ),
             key(
+                "endpoints",
+                Absent("`endpoint` alone"),
+                "[\"192.0.2.1:51820\", \"198.51.100.1:51820\"]",
+                "Where it is dialled if it has several underlays, in place of `endpoint`: the first \
+                 that works.",
+            ),
+            key(
                 "keepalive",
                 Absent("`25s` with an endpoint, else `off`"),
                 "\"25s\"",
@@ -212,6 +250,32 @@ const TABLES: &[Table] = &[
                 Default("[]"),
                 "[\"edge-b\"]",
                 "Further sites that this peer relays to.",
+            ),
+            key(
+                "next",
+                Absent("nothing changes"),
+                "{ public_key = \"(base64)\", endpoint = \"192.0.2.1:51821\" }",
+                "How it is reached by the second link device, while keys are rotated: see below.",
+            ),
+        ],
+    },
+    Table {
+        heading: "[peer.next]",
+        about: "Inside a `[[peer]]`: the same peer on the second link device. When it is up there, \
+                write these keys into `[[peer]]` and remove them here.",
+        keys: &[
+            key("public_key", Absent("the same"), "\"(base64)\"", "Its next public key."),
+            key(
+                "endpoint",
+                Absent("it dials this gateway"),
+                "\"192.0.2.1:51821\"",
+                "Where its second device is dialled.",
+            ),
+            key(
+                "endpoints",
+                Absent("`endpoint` alone"),
+                "[\"192.0.2.1:51821\", \"198.51.100.1:51821\"]",
+                "The same, if it has several underlays.",
             ),
         ],
     },

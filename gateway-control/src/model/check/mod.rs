@@ -34,6 +34,7 @@ impl SiteModel {
         sites::blocks(&draft, &mut problems);
         sites::presence_pool(&draft, &mut problems);
         peers::interfaces(&draft, &mut problems);
+        peers::next(&draft, &mut problems);
         let networks = sites::networks(&draft, &mut problems);
         let reached = peers::reached(&draft, &names, &mut problems);
         let (local_services, remote_services) =

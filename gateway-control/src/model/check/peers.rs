@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Problems;
 use super::sites::{Names, Which};
-use crate::model::{ModelError, Peer, Place, SiteDraft, SiteName, Table};
+use crate::model::{Endpoint, ModelError, Peer, Place, PublicKey, SiteDraft, SiteName, Table};
 
 pub(super) fn interfaces(draft: &SiteDraft, problems: &mut Problems) {
     let lans = draft.lans.iter().enumerate();
@@ -70,40 +70,98 @@ pub(super) fn reached(
 }
 
 fn addresses(draft: &SiteDraft, problems: &mut Problems) {
-    let mut keys: BTreeMap<_, &Peer> = BTreeMap::new();
-    let mut endpoints: BTreeMap<_, &Peer> = BTreeMap::new();
+    let mut keys: BTreeMap<PublicKey, &Peer> = BTreeMap::new();
+    let mut endpoints: BTreeMap<Endpoint, &Peer> = BTreeMap::new();
     for (index, peer) in draft.peers.iter().enumerate() {
         let place = Place::whole(Table::Peer, index);
-        if let Some(other) = keys.insert(peer.public_key, peer) {
+        let next = peer.next.as_ref();
+        let next_key = next.and_then(|next| next.public_key);
+        if next_key == Some(peer.public_key) {
             problems.push(
-                place.field("public_key"),
-                ModelError::DuplicateKey { peer: peer.site.clone(), other: other.site.clone() },
+                place.field("next.public_key"),
+                ModelError::NextKeyIsCurrent { peer: peer.site.clone() },
             );
         }
-        let Some(endpoint) = peer.endpoint else {
-            if draft.link.listen_port.is_none() {
-                problems.push(place, ModelError::NobodyDials { peer: peer.site.clone() });
+        let named = [(Some(peer.public_key), "public_key"), (next_key, "next.public_key")];
+        for (key, field) in named {
+            let other = key.and_then(|key| keys.insert(key, peer));
+            if let Some(other) = other.filter(|other| other.site != peer.site) {
+                problems.push(
+                    place.field(field),
+                    ModelError::DuplicateKey { peer: peer.site.clone(), other: other.site.clone() },
+                );
             }
-            continue;
-        };
-        if let Some(other) = endpoints.insert(endpoint, peer) {
-            problems.push(
-                place.field("endpoint"),
-                ModelError::DuplicateEndpoint {
-                    peer: peer.site.clone(),
-                    other: other.site.clone(),
-                    endpoint,
-                },
-            );
         }
-        if endpoint.ipv4().is_some_and(|ip| draft.transit_pool.prefix().contains(&ip)) {
+        if peer.endpoints.is_empty() && draft.link.listen_port.is_none() {
+            problems.push(place, ModelError::NobodyDials { peer: peer.site.clone() });
+        }
+        let next_endpoints = next.map_or(&[][..], |next| &next.endpoints);
+        let (one, several) = ("endpoint", "endpoints");
+        let (next_one, next_several) = ("next.endpoint", "next.endpoints");
+        for (list, one, several) in
+            [(&peer.endpoints[..], one, several), (next_endpoints, next_one, next_several)]
+        {
+            let place = |n| match list {
+                [_] => place.field(one),
+                _ => place.field(several).item(n),
+            };
+            for (n, endpoint) in list.iter().enumerate() {
+                if list[..n].contains(endpoint) {
+                    let (peer, endpoint) = (peer.site.clone(), *endpoint);
+                    problems.push(place(n), ModelError::EndpointTwice { peer, endpoint });
+                    continue;
+                }
+                one_endpoint(draft, peer, *endpoint, place(n), &mut endpoints, problems);
+            }
+        }
+    }
+}
+
+fn one_endpoint<'a>(
+    draft: &SiteDraft,
+    peer: &'a Peer,
+    endpoint: Endpoint,
+    place: Place,
+    endpoints: &mut BTreeMap<Endpoint, &'a Peer>,
+    problems: &mut Problems,
+) {
+    let other = endpoints.insert(endpoint, peer).filter(|other| other.site != peer.site);
+    if let Some(other) = other {
+        let (peer, other) = (peer.site.clone(), other.site.clone());
+        problems.push(place, ModelError::DuplicateEndpoint { peer, other, endpoint });
+    }
+    if endpoint.ipv4().is_some_and(|ip| draft.transit_pool.prefix().contains(&ip)) {
+        let (peer, pool) = (peer.site.clone(), draft.transit_pool);
+        problems.push(place, ModelError::EndpointInTransitPool { peer, endpoint, pool });
+    }
+}
+
+/// The second device, where the file asks for one.
+pub(super) fn next(draft: &SiteDraft, problems: &mut Problems) {
+    let link = &draft.link;
+    let place = Place::whole(Table::Link, 0);
+    let next = link.next.as_ref();
+    if next.is_none() && draft.peers.iter().all(|peer| peer.next.is_none()) {
+        return;
+    }
+    let port = next.and_then(|next| next.listen_port);
+    if let Some(port) = port.filter(|port| Some(*port) == link.listen_port) {
+        problems.push(
+            place.field("next.listen_port"),
+            ModelError::NextPortIsCurrent { port: port.get() },
+        );
+    }
+    let interface = link.second_interface();
+    if draft.lans.iter().any(|lan| lan.interface == interface) {
+        problems.push(place.field("interface"), ModelError::SecondInterfaceTaken { interface });
+    }
+    let new_key = next.is_some_and(|next| next.private_key_file.is_some());
+    for (index, peer) in draft.peers.iter().enumerate() {
+        let endpoints = peer.next.as_ref().map_or(&[][..], |next| &next.endpoints);
+        if (new_key || peer.next.is_some()) && endpoints.is_empty() && port.is_none() {
             problems.push(
-                place.field("endpoint"),
-                ModelError::EndpointInTransitPool {
-                    peer: peer.site.clone(),
-                    endpoint,
-                    pool: draft.transit_pool,
-                },
+                Place::whole(Table::Peer, index),
+                ModelError::NobodyDialsNext { peer: peer.site.clone() },
             );
         }
     }
