@@ -15,7 +15,8 @@ use gateway_common::{Ipv4, LocalAddress, Port, Prefix, Protocol, TransitAddress}
 use ipnet::Ipv4Net;
 
 use crate::model::{
-    self, AllowRule, InterfaceName, LocalService, PortSpec, RemoteService, SiteModel, TransitBlock,
+    self, AllowRule, InterfaceName, LocalService, PortSpec, RemoteService, SiteModel, SiteName,
+    TransitBlock,
 };
 use crate::prefixes::{client_prefixes, port_blocks};
 
@@ -33,6 +34,20 @@ pub struct Interface {
     pub mtu: u32,
 }
 
+/// How the sites behind links are reached.
+pub type SiteLinks = BTreeMap<SiteName, SiteLink>;
+
+/// How one site is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteLink {
+    /// Index of the link device that packets for it are sent by.
+    pub send: u32,
+    /// Index of another one that packets from it are accepted from; 0 for none.
+    pub also: u32,
+    /// Largest packet towards it, in octets.
+    pub mtu: u32,
+}
+
 /// Why a model does not compile on this host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
@@ -46,15 +61,26 @@ pub enum CompileError {
     },
 }
 
-/// The tables of a site's gateway on a host with these interfaces.
+/// The tables of a site's gateway on a host with these interfaces, where every site is reached by the
+/// one link device.
 pub fn compile(model: &SiteModel, interfaces: &Interfaces) -> Result<Tables, CompileError> {
+    compile_linked(model, interfaces, &SiteLinks::new())
+}
+
+/// [`compile`] where `links` says how sites are reached; one it does not name by the link device among
+/// the interfaces.
+pub fn compile_linked(
+    model: &SiteModel,
+    interfaces: &Interfaces,
+    links: &SiteLinks,
+) -> Result<Tables, CompileError> {
     let interface = |name: &InterfaceName| {
         let found = interfaces.get(name).copied();
         found.ok_or_else(|| CompileError::NoInterface { interface: name.clone() })
     };
     let link = interface(&model.link().interface)?;
     let mut tables = Tables { settings: settings(model, link, interface)?, ..Tables::default() };
-    routes(model, link, &mut tables);
+    routes(model, link, links, &mut tables);
     for service in model.local_services() {
         local_service(service, &mut tables);
     }
@@ -113,9 +139,12 @@ fn timeouts(timeouts: model::Timeouts) -> Timeouts {
     Timeouts::from_milliseconds(milliseconds)
 }
 
-fn routes(model: &SiteModel, link: Interface, tables: &mut Tables) {
+fn routes(model: &SiteModel, link: Interface, links: &SiteLinks, tables: &mut Tables) {
     let own = (&model.site().name, model.site().transit, 0);
-    let remote = model.remote_sites().iter().map(|site| (&site.name, site.transit, link.index));
+    let link = SiteLink { send: link.index, also: 0, mtu: link.mtu };
+    let remote = model.remote_sites().iter().map(|site| {
+        (&site.name, site.transit, links.get(&site.name).map_or(link.send, |link| link.send))
+    });
     for (number, (site, block, link)) in (1u32..).zip(std::iter::once(own).chain(remote)) {
         name(tables, NameKind::Site, number, site.as_str());
         let route = Route { site: SiteNumber(number), link };

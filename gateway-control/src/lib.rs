@@ -16,5 +16,7 @@ mod prefixes;
 mod render;
 pub mod site_file;
 
-pub use compile::{CompileError, Interface, Interfaces, compile};
+pub use compile::{
+    CompileError, Interface, Interfaces, SiteLink, SiteLinks, compile, compile_linked,
+};
 pub use plan::Plan;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use gateway_control::Plan;
 use gateway_control::model::{LinkKind, PublicKey, SiteModel};
-use gateway_control::plan::PeerPlan;
+use gateway_control::plan::{DevicePlan, DialPlan, PeerPlan};
 use gateway_control::site_file::{self, MAX_LEN, SiteFileError};
 
-use crate::link::{self, LinkPeer, LinkSettings, PrivateKey};
+use crate::link::{self, DeviceKey, Dialled, LinksWanted, PrivateKey, WantedPeer};
 use crate::netlink::InterfaceName;
 
 /// A site file that was read and makes sense.
@@ -106,20 +106,24 @@ impl SiteFile {
         format!("{notes}{gap}{}", self.model)
     }
 
-    /// What the link device should be, with the private key read from its file.
-    pub fn link_settings(&self) -> Result<LinkSettings, ConfigError> {
+    /// What the links should be, with the private keys read from their files.
+    pub fn links(&self) -> Result<LinksWanted, ConfigError> {
         let plan = Plan::new(&self.model).link;
-        let key_file = self.beside(plan.current.private_key_file.as_str());
-        Ok(LinkSettings {
-            interface: interface_name(&plan.interface)?,
+        let device = |device: DevicePlan| -> Result<DeviceKey, ConfigError> {
+            let key_file = self.beside(device.private_key_file.as_str());
+            let private_key = read_private_key(&key_file)?;
+            Ok(DeviceKey { private_key, listen_port: device.listen_port })
+        };
+        Ok(LinksWanted {
+            interfaces: [interface_name(&plan.interface)?, interface_name(&plan.second_interface)?],
             kind: match plan.kind {
                 LinkKind::Auto => link::LinkKind::Auto,
                 LinkKind::Kernel => link::LinkKind::Kernel,
                 LinkKind::Userspace => link::LinkKind::Userspace,
             },
-            private_key: read_private_key(&key_file)?,
-            listen_port: plan.current.listen_port,
             mtu: plan.mtu.map(u32::from),
+            current: device(plan.current)?,
+            next: plan.next.map(device).transpose()?,
             peers: plan.peers.into_iter().map(link_peer).collect(),
         })
     }
@@ -142,13 +146,21 @@ pub fn link_key(key: &PublicKey) -> link::PublicKey {
     wireguard_control::Key(*key.as_bytes()).into()
 }
 
-fn link_peer(peer: PeerPlan) -> LinkPeer {
-    LinkPeer {
+fn link_peer(peer: PeerPlan) -> WantedPeer {
+    WantedPeer {
         site: peer.site.to_string(),
-        public_key: link_key(&peer.current.public_key),
-        endpoint: peer.current.endpoints.first().map(|endpoint| endpoint.socket_address()),
-        keepalive: peer.current.keepalive.map(|keepalive| keepalive.seconds()),
+        sites: peer.sites.iter().map(ToString::to_string).collect(),
         transit: peer.transit,
+        current: dialled(peer.current),
+        next: peer.next.map(dialled),
+    }
+}
+
+fn dialled(plan: DialPlan) -> Dialled {
+    Dialled {
+        public_key: link_key(&plan.public_key),
+        endpoints: plan.endpoints.iter().map(|endpoint| endpoint.socket_address()).collect(),
+        keepalive: plan.keepalive.map(|keepalive| keepalive.seconds()),
     }
 }
 

@@ -19,8 +19,8 @@ use crate::config::SiteFile;
 use crate::gateway::Gateway;
 use crate::host;
 use crate::instance::Instance;
-use crate::link::LinkHost;
-use crate::netlink::{InterfaceEvents, NetlinkError};
+use crate::link::{LOOK_INTERVAL, LinkHost};
+use crate::netlink::{InterfaceEvents, NetlinkError, UnderlayEvents};
 use crate::service_manager;
 
 /// How often timed-out flows are removed, and a failed attempt to follow the interfaces is repeated.
@@ -63,31 +63,37 @@ enum Told {
     Reload,
     /// Some interface changed.
     Interfaces,
+    /// Some address or route changed.
+    Underlay,
 }
 
 async fn serve(file: SiteFile, instance: Instance) -> Result<()> {
     // From here on SIGHUP means a reload, also while starting.
     let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let events = InterfaceEvents::subscribe()?;
+    let underlay = UnderlayEvents::subscribe()?;
     let host = LinkHost::of_this_process(instance.directory().to_path_buf())
         .context("cannot find gatewayd's own executable")?;
     let gateway = Gateway::start(file, instance, host).await?;
     // One place each: what is told a second time before it was heard is the same news.
     let (reload, reloads) = mpsc::channel(1);
     let (change, changes) = mpsc::channel(1);
+    let (moved, moves) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     tasks.spawn(listen_for_hangups(hangups, reload));
     tasks.spawn(listen_for_interfaces(events, change));
+    tasks.spawn(listen_for_underlay(underlay, moved));
     #[cfg(feature = "debug")]
     tasks.spawn(tell_refusals(gateway.kernel_log()?));
     service_manager::ready(&gateway.summary());
-    Loop { gateway, reloads, changes, tasks, failure: None }.run().await
+    Loop { gateway, reloads, changes, moves, tasks, failure: None }.run().await
 }
 
 struct Loop {
     gateway: Gateway,
     reloads: mpsc::Receiver<Told>,
     changes: mpsc::Receiver<Told>,
+    moves: mpsc::Receiver<Told>,
     tasks: JoinSet<Result<()>>,
     /// Why the last attempt to follow the interfaces failed, which is told once.
     failure: Option<String>,
@@ -98,12 +104,15 @@ impl Loop {
         let mut terminations = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupts = signal(SignalKind::interrupt()).context("SIGINT")?;
         let mut sweeps = every(SWEEP_INTERVAL);
+        let mut looks = every(LOOK_INTERVAL);
         let mut watchdog = service_manager::watchdog_interval().map(every);
         loop {
             tokio::select! {
                 Some(told) = self.reloads.recv() => self.heard(told).await,
                 Some(told) = self.changes.recv() => self.heard(told).await,
                 _ = sweeps.tick() => self.sweep().await,
+                _ = looks.tick() => self.tend().await,
+                Some(told) = self.moves.recv() => self.heard(told).await,
                 () = due(&mut watchdog) => service_manager::alive(),
                 _ = terminations.recv() => return end("SIGTERM"),
                 _ = interrupts.recv() => return end("SIGINT"),
@@ -120,6 +129,8 @@ impl Loop {
         match told {
             Told::Reload => self.reload().await,
             Told::Interfaces => self.follow().await,
+            // Looked at with the next tick, so that a host with a busy routing daemon is not held up.
+            Told::Underlay => self.gateway.underlay_changed(),
         }
     }
 
@@ -166,6 +177,16 @@ impl Loop {
         }
     }
 
+    async fn tend(&mut self) {
+        if let Err(error) = self.gateway.tend().await {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            if self.failure.as_ref() != Some(&error) {
+                tracing::warn!(%error, "could not look after the links; trying again");
+                self.failure = Some(error);
+            }
+        }
+    }
+
     async fn sweep(&mut self) {
         if let Err(error) = self.gateway.sweep() {
             let error = format!("{:#}", anyhow::Error::from(error));
@@ -201,6 +222,16 @@ async fn listen_for_interfaces(
             events = subscribe_again()?;
         }
         tell(&change, Told::Interfaces);
+    }
+}
+
+async fn listen_for_underlay(mut events: UnderlayEvents, moved: mpsc::Sender<Told>) -> Result<()> {
+    loop {
+        if events.next().await.is_none() {
+            tracing::warn!("the kernel closed the socket of underlay events; opening another");
+            events = UnderlayEvents::subscribe()?;
+        }
+        tell(&moved, Told::Underlay);
     }
 }
 

@@ -3,8 +3,10 @@
 //!
 //! Owned by the task of [`crate::driver`]. Whatever fails, what was in force before stays in force.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use gateway_control::model::{self, LanMode};
-use gateway_control::{CompileError, Interfaces, compile};
+use gateway_control::{CompileError, Interfaces, compile_linked};
 use gateway_dataplane::{
     Applied, ApplyError, AttachError, Attachment, DataPlane, InspectError, Inspector, Mode,
     Options, Place, Program, TableError, WantedAttachment,
@@ -15,7 +17,7 @@ use gateway_dataplane::{KernelLog, KernelLogError};
 use crate::config::{ConfigError, SiteFile};
 use crate::instance::{ChosenMode, Instance, InstanceError};
 use crate::interfaces::{self, ObserveError};
-use crate::link::{self, Device, LinkError, LinkHost, LinkSettings};
+use crate::link::{self, Decision, Device, LinkError, LinkHost, LinkSettings, Links, LinksWanted};
 use crate::netlink::{InterfaceName, Netlink, NetlinkError};
 
 /// A gateway whose data path is in place.
@@ -97,13 +99,16 @@ struct Surroundings {
     host: LinkHost,
     netlink: Netlink,
     data_plane: DataPlane,
+    links: Links,
 }
 
 /// What is in force.
 #[derive(Debug)]
 struct InForce {
     file: SiteFile,
-    link: LinkSettings,
+    wanted: LinksWanted,
+    /// What was decided of the links.
+    decision: Decision,
     generation: u32,
     /// Every LAN interface as last seen, also those that are gone now.
     known: Interfaces,
@@ -114,8 +119,8 @@ struct InForce {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     lans: Interfaces,
-    /// Index and MTU of the link device; `None` if it is gone or down.
-    link: Option<(u32, u32)>,
+    /// Index and MTU of each link device; `None` for one that is gone or down.
+    links: Vec<Option<(u32, u32)>>,
 }
 
 impl Gateway {
@@ -125,20 +130,19 @@ impl Gateway {
         instance: Instance,
         host: LinkHost,
     ) -> Result<Self, GatewayError> {
-        let link = file.link_settings()?;
+        let wanted = file.links()?;
         let netlink = Netlink::connect()?;
         let known = all_lans(&netlink, &file).await?;
-        let made_before = netlink.interface(&link.interface).await?.is_some();
+        let absent = absent(&netlink, &wanted.interfaces).await?;
         let options =
             Options { flow_capacity: file.model.flows().capacity.entries(), ..Options::default() };
         let data_plane = DataPlane::open(instance.name().as_str(), &options)?;
-        let mut surroundings = Surroundings { instance, host, netlink, data_plane };
-        match surroundings.establish(&file, &link, known).await {
+        let links = Links::new(host.clone());
+        let mut surroundings = Surroundings { instance, host, netlink, data_plane, links };
+        match surroundings.establish(&file, &wanted, known).await {
             Ok(in_force) => Ok(Self { surroundings, in_force, unsettled: false }),
             Err(error) => {
-                if !made_before {
-                    surroundings.remove_link(&link).await;
-                }
+                surroundings.remove_links(&absent).await;
                 surroundings.remove_unless_in_force();
                 Err(error)
             }
@@ -148,41 +152,61 @@ impl Gateway {
     /// Brings another site file in force.
     pub async fn reload(&mut self, file: SiteFile) -> Result<(), GatewayError> {
         self.must_fit(&file)?;
-        let link = file.link_settings()?;
+        let wanted = file.links()?;
         let netlink = &self.surroundings.netlink;
         let known = all_lans(netlink, &file).await?;
-        let made_before = netlink.interface(&link.interface).await?.is_some();
-        match self.surroundings.establish(&file, &link, known).await {
+        let mut absent = absent(netlink, &wanted.interfaces).await?;
+        match self.surroundings.establish(&file, &wanted, known).await {
             Ok(in_force) => {
                 let before = std::mem::replace(&mut self.in_force, in_force);
                 self.unsettled = false;
-                if before.link.interface != link.interface {
-                    self.surroundings.remove_link(&before.link).await;
-                }
+                let mut left: Vec<_> = before.decision.interfaces().cloned().collect();
+                left.retain(|name| !wanted.interfaces.contains(name));
+                self.surroundings.remove_links(&left).await;
                 Ok(())
             }
             Err(error) => {
                 self.go_back().await;
-                if !made_before {
-                    self.surroundings.remove_link(&link).await;
-                }
+                absent.retain(|name| self.in_force.decision.interfaces().all(|it| it != name));
+                self.surroundings.remove_links(&absent).await;
                 Err(error)
             }
         }
     }
 
+    /// Takes note that addresses or routes of the underlay changed.
+    pub fn underlay_changed(&mut self) {
+        self.surroundings.links.underlay_changed();
+    }
+
+    /// Looks after the links: by which device each site's traffic goes, where peers are dialled, how
+    /// large packets may be. Cheap if nothing is to be done.
+    pub async fn tend(&mut self) -> Result<(), GatewayError> {
+        if self.unsettled {
+            return Ok(());
+        }
+        let decision = self.surroundings.links.decide(&self.in_force.wanted).await?;
+        if decision == self.in_force.decision {
+            return Ok(());
+        }
+        self.unsettled = true;
+        let InForce { file, wanted, known, .. } = &self.in_force;
+        let (file, wanted, known) = (file.clone(), wanted.clone(), known.clone());
+        self.in_force = self.surroundings.bring_about(&file, &wanted, known, decision).await?;
+        self.unsettled = false;
+        Ok(())
+    }
+
     /// Follows what became of the interfaces since: made anew, changed, gone. Cheap if nothing did.
     pub async fn follow(&mut self) -> Result<(), GatewayError> {
-        let InForce { file, link, known, seen, .. } = &self.in_force;
-        let now = Seen {
-            lans: interfaces::lans(&self.surroundings.netlink, &file.model).await?,
-            link: self
-                .surroundings
-                .netlink
-                .interface(&link.interface)
-                .await?
-                .and_then(|found| found.up.then_some((found.index.value(), found.mtu))),
-        };
+        let InForce { file, wanted, decision, known, seen, .. } = &self.in_force;
+        let netlink = &self.surroundings.netlink;
+        let mut links = Vec::new();
+        for interface in decision.interfaces() {
+            let found = netlink.interface(interface).await?;
+            links.push(found.and_then(|it| it.up.then_some((it.index.value(), it.mtu))));
+        }
+        let now = Seen { lans: interfaces::lans(netlink, &file.model).await?, links };
         if now == *seen && !self.unsettled {
             return Ok(());
         }
@@ -192,8 +216,8 @@ impl Gateway {
         for gone in interfaces::missing(&file.model, &now.lans) {
             tracing::warn!(interface = %gone, "LAN interface is gone; its hosts are cut off until it is back");
         }
-        let (file, link) = (file.clone(), link.clone());
-        self.in_force = self.surroundings.establish(&file, &link, known).await?;
+        let (file, wanted) = (file.clone(), wanted.clone());
+        self.in_force = self.surroundings.establish(&file, &wanted, known).await?;
         self.unsettled = false;
         Ok(())
     }
@@ -258,9 +282,9 @@ impl Gateway {
 
     /// Undoes what a failed reload may have changed before the tables, which undo themselves.
     async fn go_back(&mut self) {
-        let InForce { file, link, known, .. } = &self.in_force;
-        let (file, link, known) = (file.clone(), link.clone(), known.clone());
-        match self.surroundings.establish(&file, &link, known).await {
+        let InForce { file, wanted, known, .. } = &self.in_force;
+        let (file, wanted, known) = (file.clone(), wanted.clone(), known.clone());
+        match self.surroundings.establish(&file, &wanted, known).await {
             Ok(in_force) => self.in_force = in_force,
             Err(error) => {
                 self.unsettled = true;
@@ -271,50 +295,84 @@ impl Gateway {
 }
 
 impl Surroundings {
-    /// Link, programs, tables. A link device that no program guards has no peer until one does, so
-    /// that no packet of another gateway can pass by; the program refuses everything until settings
-    /// are in force.
+    /// Links, programs, tables, after a look at how the links stand.
     async fn establish(
         &mut self,
         file: &SiteFile,
-        link: &LinkSettings,
+        wanted: &LinksWanted,
         known: Interfaces,
     ) -> Result<InForce, GatewayError> {
+        let decision = self.links.decide(wanted).await?;
+        self.bring_about(file, wanted, known, decision).await
+    }
+
+    /// Links, programs, tables. A link device that no program guards has no peer until one does and
+    /// until the tables know the device, so that no packet of another gateway can pass by or is
+    /// refused; the program refuses everything until settings are in force. A device that is to go
+    /// goes last, when nothing is sent by it any more.
+    async fn bring_about(
+        &mut self,
+        file: &SiteFile,
+        wanted: &LinksWanted,
+        known: Interfaces,
+        decision: Decision,
+    ) -> Result<InForce, GatewayError> {
         let lans = interfaces::lans(&self.netlink, &file.model).await?;
-        let is_guarded = self.is_guarded(&link.interface)?;
-        if !is_guarded {
+        let guarded = self.guarded()?;
+        let is_guarded = |it: &LinkSettings| guarded.contains(it.interface.as_str());
+        let mut leaving = decision.unwanted.clone();
+        leaving.retain(|name| guarded.contains(name.as_str()));
+        let leaving = present(&self.netlink, &leaving).await?;
+        let mut devices = BTreeMap::new();
+        for link in &decision.devices {
             let alone = LinkSettings { peers: Vec::new(), ..link.clone() };
-            link::ensure(&alone, &self.host).await?;
-            self.attach(file, &lans)?;
+            let now = if is_guarded(link) { link } else { &alone };
+            devices.insert(link.interface.clone(), link::ensure(now, &self.host).await?);
         }
-        let device = link::ensure(link, &self.host).await?;
-        if is_guarded {
-            self.attach(file, &lans)?;
+        self.attach(file, &lans, decision.interfaces().chain(&leaving))?;
+        let Applied { generation, changes } = self.apply(file, &known, &decision, &devices)?;
+        for link in &decision.devices {
+            devices.insert(link.interface.clone(), link::ensure(link, &self.host).await?);
         }
-        let Applied { generation, changes } = self.apply(file, &known, &device)?;
+        if !leaving.is_empty() {
+            self.remove_links(&leaving).await;
+            self.attach(file, &lans, decision.interfaces())?;
+        }
         self.instance.record(&file.model)?;
-        tracing::info!(
-            site = %file.model.site().name,
-            instance = %self.instance.name(),
-            generation,
-            changes,
-            link = %link.interface,
-            backend = %device.backend,
-            mtu = device.mtu,
-            "in force"
-        );
-        let seen = Seen { lans, link: Some((device.index.value(), device.mtu)) };
-        Ok(InForce { file: file.clone(), link: link.clone(), generation, known, seen })
+        let mut links = Vec::new();
+        for (interface, device) in &devices {
+            tracing::info!(
+                site = %file.model.site().name,
+                instance = %self.instance.name(),
+                generation,
+                changes,
+                link = %interface,
+                backend = %device.backend,
+                mtu = device.mtu,
+                "in force"
+            );
+        }
+        for interface in decision.interfaces() {
+            links.push(devices.get(interface).map(|it| (it.index.value(), it.mtu)));
+        }
+        let seen = Seen { lans, links };
+        let (file, wanted) = (file.clone(), wanted.clone());
+        Ok(InForce { file, wanted, decision, generation, known, seen })
     }
 
-    /// Whether the program of links is on the link device.
-    fn is_guarded(&self, link: &InterfaceName) -> Result<bool, GatewayError> {
+    /// The link devices that the program of links is on.
+    fn guarded(&self) -> Result<BTreeSet<String>, GatewayError> {
         let attachments = Inspector::open(self.instance.name().as_str())?.attachments()?;
-        let mut on_link = attachments.iter().filter(|it| it.interface == link.as_str());
-        Ok(on_link.any(|it| it.program == Program::LinkIngress && it.active))
+        let links = attachments.into_iter().filter(|it| it.program == Program::LinkIngress);
+        Ok(links.filter(|it| it.active).map(|it| it.interface).collect())
     }
 
-    fn attach(&mut self, file: &SiteFile, there: &Interfaces) -> Result<(), GatewayError> {
+    fn attach<'a>(
+        &mut self,
+        file: &SiteFile,
+        there: &Interfaces,
+        links: impl Iterator<Item = &'a InterfaceName>,
+    ) -> Result<(), GatewayError> {
         let lans = file.model.lans().iter().filter(|lan| there.contains_key(&lan.interface));
         let mut wanted: Vec<WantedAttachment> = lans
             .map(|lan| WantedAttachment {
@@ -322,8 +380,9 @@ impl Surroundings {
                 place: Place::Lan(mode(lan.mode)),
             })
             .collect();
-        let link = file.model.link().interface.to_string();
-        wanted.push(WantedAttachment { interface: link, place: Place::Link });
+        wanted.extend(
+            links.map(|it| WantedAttachment { interface: it.to_string(), place: Place::Link }),
+        );
         let attached = self.data_plane.attach(&wanted)?;
         for Attachment { interface, program, hook, mode, why } in &attached {
             let (hook, mode) = (hook.label(), mode.label());
@@ -346,11 +405,15 @@ impl Surroundings {
         &mut self,
         file: &SiteFile,
         known: &Interfaces,
-        device: &Device,
+        decision: &Decision,
+        devices: &BTreeMap<InterfaceName, Device>,
     ) -> Result<Applied, GatewayError> {
         let mut interfaces = known.clone();
-        interfaces.insert(file.model.link().interface.clone(), interfaces::link(device));
-        let tables = compile(&file.model, &interfaces)?;
+        if let Some(device) = decision.interfaces().next().and_then(|name| devices.get(name)) {
+            interfaces.insert(file.model.link().interface.clone(), interfaces::link(device));
+        }
+        let links = interfaces::site_links(&file.model, &decision.routes, devices);
+        let tables = compile_linked(&file.model, &interfaces, &links)?;
         Ok(self.data_plane.apply(&tables)?)
     }
 
@@ -370,11 +433,36 @@ impl Surroundings {
         }
     }
 
-    async fn remove_link(&self, settings: &LinkSettings) {
-        if let Err(error) = link::remove(&settings.interface, &self.host).await {
-            tracing::warn!(interface = %settings.interface, %error, "could not remove the link device");
+    async fn remove_links(&self, interfaces: &[InterfaceName]) {
+        for interface in interfaces {
+            if let Err(error) = link::remove(interface, &self.host).await {
+                tracing::warn!(%interface, %error, "could not remove the link device");
+            }
         }
     }
+}
+
+/// Those of the names that no interface has.
+async fn absent(
+    netlink: &Netlink,
+    names: &[InterfaceName],
+) -> Result<Vec<InterfaceName>, NetlinkError> {
+    let present = present(netlink, names).await?;
+    Ok(names.iter().filter(|name| !present.contains(name)).cloned().collect())
+}
+
+/// Those of the names that an interface has.
+async fn present(
+    netlink: &Netlink,
+    names: &[InterfaceName],
+) -> Result<Vec<InterfaceName>, NetlinkError> {
+    let mut present = Vec::new();
+    for name in names {
+        if netlink.interface(name).await?.is_some() {
+            present.push(name.clone());
+        }
+    }
+    Ok(present)
 }
 
 /// All LAN interfaces of a site file, looked at before anything is touched.

@@ -3,12 +3,14 @@
 //! Called by [`crate::gateway`] before it compiles, and whenever the kernel says that some
 //! interface changed.
 
+use std::collections::BTreeMap;
+
 use gateway_control::model::{self, SiteModel};
-use gateway_control::{Interface, Interfaces};
+use gateway_control::{Interface, Interfaces, SiteLink, SiteLinks};
 
 use crate::config::{ConfigError, interface_name};
-use crate::link::Device;
-use crate::netlink::{Netlink, NetlinkError};
+use crate::link::{Device, SiteRoute};
+use crate::netlink::{InterfaceName, Netlink, NetlinkError};
 
 /// Why the interfaces could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,27 @@ pub async fn lans(netlink: &Netlink, model: &SiteModel) -> Result<Interfaces, Ob
 /// The link device, as tables need it.
 pub fn link(device: &Device) -> Interface {
     Interface { index: device.index.value(), mac: [0; 6], mtu: device.mtu }
+}
+
+/// How each site is reached, as tables need it; what names a device that is not there is left out.
+pub fn site_links(
+    model: &SiteModel,
+    routes: &[SiteRoute],
+    devices: &BTreeMap<InterfaceName, Device>,
+) -> SiteLinks {
+    let mut links = SiteLinks::new();
+    for site in model.remote_sites() {
+        let Some(route) = routes.iter().find(|it| it.site == site.name.as_str()) else { continue };
+        let Some(send) = devices.get(&route.send) else { continue };
+        let also = route.also.as_ref().and_then(|name| devices.get(name));
+        let link = SiteLink {
+            send: send.index.value(),
+            also: also.map_or(0, |device| device.index.value()),
+            mtu: route.mtu.min(send.mtu),
+        };
+        links.insert(site.name.clone(), link);
+    }
+    links
 }
 
 /// The names among `model`'s LAN interfaces that `found` lacks.

@@ -4,9 +4,10 @@
 //! A [`Netlink`] speaks to the network namespace of the thread that made it. It assigns no
 //! address and adds no route: packets reach the link by redirection alone.
 
+mod underlay;
+
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use futures_util::{Stream, StreamExt};
@@ -17,9 +18,10 @@ use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage,
 };
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric};
-use rtnetlink::{LinkUnspec, LinkWireguard, MulticastGroup, RouteMessageBuilder};
+use rtnetlink::{LinkUnspec, LinkWireguard, MulticastGroup};
 use tokio::task::JoinHandle;
+
+pub use self::underlay::{Path, UnderlayEvents};
 
 /// The name of a network interface: 1 to 15 of `a-z A-Z 0-9 - _ . @`, and neither `.` nor `..`.
 ///
@@ -129,48 +131,6 @@ impl Netlink {
     ) -> Result<Option<Interface>, NetlinkError> {
         let request = self.handle.link().get().match_index(index.0).execute();
         one_interface(request, &format!("look up interface {index}")).await
-    }
-
-    /// The MTU of the path from here to `address` as far as this host knows it: that of the
-    /// interface the route leaves by, or the route's own where that is smaller.
-    pub async fn mtu_towards(&self, address: IpAddr) -> Result<u32, NetlinkError> {
-        let doing = || format!("look up the route to {address}");
-        let length = if address.is_ipv4() { 32 } else { 128 };
-        let query = RouteMessageBuilder::<IpAddr>::new()
-            .destination_prefix(address, length)
-            .map_err(|error| NetlinkError::Protocol { doing: doing(), reason: error.to_string() })?
-            .build();
-        let answers = self.handle.route().get(query).execute();
-        futures_util::pin_mut!(answers);
-        let route = match answers.next().await {
-            Some(answer) => answer.map_err(|error| refusal(error, doing()))?,
-            None => {
-                return Err(NetlinkError::Protocol { doing: doing(), reason: "no answer".into() });
-            }
-        };
-        let mut leaves_by = None;
-        let mut own_mtu = None;
-        for attribute in route.attributes {
-            match attribute {
-                RouteAttribute::Oif(index) => leaves_by = Some(InterfaceIndex(index)),
-                RouteAttribute::Metrics(metrics) => {
-                    own_mtu = metrics.iter().find_map(|metric| match metric {
-                        RouteMetric::Mtu(mtu) if *mtu > 0 => Some(*mtu),
-                        _ => None,
-                    });
-                }
-                _ => {}
-            }
-        }
-        let interface = match leaves_by {
-            Some(index) => self.interface_by_index(index).await?,
-            None => None,
-        };
-        let interface = interface.ok_or_else(|| NetlinkError::Protocol {
-            doing: doing(),
-            reason: "the route names no interface".into(),
-        })?;
-        Ok(own_mtu.map_or(interface.mtu, |mtu| mtu.min(interface.mtu)))
     }
 
     /// Creates a kernel WireGuard device, down and unconfigured.

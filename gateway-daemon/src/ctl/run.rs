@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gateway_common::map::PresenceKind;
@@ -17,14 +18,14 @@ use super::arguments::{
 };
 use super::counters::{Counts, Explanations};
 use super::flows::Flows;
-use super::links::Links;
+use super::links::{FoundDevice, Links};
 use super::maps::{self, Entries, MapList};
 use super::presences::Presences;
 use super::print::print;
 use super::status::{self, Attached, Daemon, Status};
 use super::trace::{Traced, resolve};
 use crate::instance::{Instance, RUN_DIRECTORY};
-use crate::link::{self, LinkHost};
+use crate::link::{self, Account, LinkHost};
 use crate::netlink::{InterfaceName, Netlink};
 use crate::{host, reference};
 
@@ -149,7 +150,8 @@ impl Place {
         let Observed { tables, generation, .. } = self.inspector.observe()?;
         let links = self.links().await.map_err(|error| format!("{error:#}"));
         let (peers, peers_up) = links.as_ref().map_or((0, 0), Links::summary);
-        let name = self.link_name().await;
+        let account = Account::load(self.instance.directory());
+        let name = self.link_names(account.as_ref()).await.into_iter().next();
         let device = match &name {
             Some(name) => self.netlink.interface(name).await?,
             None => None,
@@ -207,11 +209,24 @@ impl Place {
     }
 
     async fn links(&self) -> Result<Links> {
-        let name = self.link_name().await.context(
+        let account = Account::load(self.instance.directory());
+        let names = self.link_names(account.as_ref()).await;
+        ensure!(
+            !names.is_empty(),
             "no link device is known here: the run directory has no record of what is in force, and \
-             the tables name no device that exists; start gatewayd",
-        )?;
-        Ok(Links::of(&link::health(&name).await?, self.in_force.as_ref()))
+             the tables name no device that exists; start gatewayd"
+        );
+        let mut devices = Vec::new();
+        for name in names {
+            let found = self.netlink.interface(&name).await?;
+            let peers = match found.filter(|found| found.up) {
+                Some(_) => Some(link::health(&name).await?),
+                None => None,
+            };
+            devices.push(FoundDevice { interface: name.to_string(), peers });
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Ok(Links::of(&devices, account.as_ref(), self.in_force.as_ref(), now))
     }
 
     async fn trace(&self, arguments: &TraceArguments) -> Result<Traced> {
@@ -224,6 +239,14 @@ impl Place {
         let trace = self.inspector.trace(point, &packet)?;
         let names = self.interface_names([trace.report.interface]).await;
         Ok(Traced::of(point.program, &trace, &tables, |index| named(&names, index)))
+    }
+
+    /// The names of the link devices, the one in use first: as the daemon noted them, else the one
+    /// that is known otherwise.
+    async fn link_names(&self, account: Option<&Account>) -> Vec<InterfaceName> {
+        let noted = account.map_or(&[][..], |account| &account.devices).iter();
+        let names: Vec<_> = noted.filter_map(|device| device.interface.parse().ok()).collect();
+        if names.is_empty() { self.link_name().await.into_iter().collect() } else { names }
     }
 
     /// The link device's name: as recorded, or of the device that routes name.
@@ -269,18 +292,24 @@ async fn detach(instance: &Instance, yes: bool) -> Result<()> {
     }
     // Held to the end, so that no daemon starts meanwhile.
     let _lock = instance.lock()?;
-    let link = match Place::open(instance.clone()) {
+    let account = Account::load(instance.directory());
+    let noted = account.iter().flat_map(|account| &account.devices);
+    let mut links: BTreeSet<InterfaceName> =
+        noted.filter_map(|device| device.interface.parse().ok()).collect();
+    links.extend(match Place::open(instance.clone()) {
         Ok(place) => place.link_name().await,
         // Of another version, or broken: to be removed all the same.
         Err(_) => {
             instance.recorded().and_then(|model| model.link().interface.as_str().parse().ok())
         }
-    };
+    });
     gateway_dataplane::detach(instance.name().as_str())?;
-    if let Some(link) = link {
+    if !links.is_empty() {
         let host = LinkHost::of_this_process(instance.directory().to_path_buf())
             .context("cannot find this program's own executable")?;
-        link::remove(&link, &host).await?;
+        for link in links {
+            link::remove(&link, &host).await?;
+        }
     }
     instance.remove()?;
     Ok(())

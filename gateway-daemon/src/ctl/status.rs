@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::links::Links;
 use super::print::{Answer, or_dash, pairs, table};
-use crate::link::PeerState;
 
 /// A gateway as a whole.
 #[derive(Debug, Serialize)]
@@ -136,16 +135,12 @@ impl Status {
                 "restart gatewayd, which looks after the link device",
             ));
         }
-        for row in links.map(Links::rows).unwrap_or_default() {
-            if row.state == PeerState::Stale.label()
-                || row.state == PeerState::NeverAnswered.label()
-            {
-                let peer = row.site.as_ref().unwrap_or(&row.public_key);
-                problems.push(Problem::new(
-                    format!("the link to {peer} is not up: {}", row.reason),
-                    "look at the other gateway, the keys of both and the UDP path between them",
-                ));
-            }
+        for row in links.iter().flat_map(|links| links.troubled()) {
+            let peer = row.site.as_ref().unwrap_or(&row.public_key);
+            problems.push(Problem::new(
+                format!("the link to {peer} is not up: {}", row.reason),
+                row.remedy.unwrap_or_default(),
+            ));
         }
         if self.counts.flows >= usize::try_from(self.counts.flow_capacity).unwrap_or(usize::MAX) {
             problems.push(Problem::new(
@@ -245,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_sound_gateway_has_no_problems() {
-        let text = status().judged(Ok(&Links::of(&[], None))).text();
+        let text = status().judged(Ok(&Links::of(&[], None, None, 0))).text();
         assert!(text.ends_with("no problems\n"), "{text}");
         assert!(text.contains("gatewayd    running (process 77)\n"), "{text}");
         assert!(text.contains("presence up, mtu 1420, 1 of 1 peers up"), "{text}");

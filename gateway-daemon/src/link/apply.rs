@@ -5,7 +5,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
 
+use super::peers::PeerChange;
+use super::settings::PublicKey;
 use super::wireguard::{self, Change, Observed};
 use super::{Backend, LinkError, permission};
 use crate::netlink::InterfaceName;
@@ -39,6 +42,27 @@ pub(super) async fn apply(
         }
         other => other,
     }
+}
+
+/// Makes a device send to a peer at once: a keepalive that is switched on is sent without delay.
+pub(super) async fn dial_again(
+    interface: &InterfaceName,
+    backend: Backend,
+    key: PublicKey,
+    keepalive: NonZeroU16,
+) -> Result<(), LinkError> {
+    for seconds in [0, keepalive.get()] {
+        let peer = PeerChange::Set {
+            key,
+            endpoint: None,
+            keepalive: Some(seconds),
+            allowed: None,
+            clear_preshared_key: false,
+        };
+        let change = Change { peers: vec![peer], ..Change::default() };
+        wireguard::apply(interface, backend, change).await?;
+    }
+    Ok(())
 }
 
 /// Gives a userspace device a socket again after it failed to bind one.

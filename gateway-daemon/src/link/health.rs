@@ -10,6 +10,10 @@ use super::settings::PublicKey;
 /// A session older than this carries nothing: REJECT-AFTER-TIME, WireGuard whitepaper section 6.1.
 pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 
+/// A peer that is dialled for so long without an answer counts as one that never answered: four
+/// attempts, REKEY-TIMEOUT apart.
+pub const DIALLING: Duration = Duration::from_secs(20);
+
 /// One peer of a link device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerHealth {
@@ -40,16 +44,54 @@ pub enum PeerState {
     WaitingForPeer,
     /// No handshake yet with a peer that is dialled.
     NeverAnswered,
+    /// A session is valid, but what is sent by it is not answered.
+    Unanswered,
+    /// No handshake yet with a peer that is dialled since less than [`DIALLING`].
+    Dialling,
+    /// The link device is gone or down.
+    Down,
 }
 
 impl PeerState {
-    /// One word for tables: `up`, `idle`, `stale` or `never`.
+    /// One word for tables: `up`, `idle`, `dialling`, `stale`, `never` or `down`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Idle => "idle",
-            Self::Stale => "stale",
+            Self::Dialling => "dialling",
+            Self::Stale | Self::Unanswered => "stale",
             Self::WaitingForPeer | Self::NeverAnswered => "never",
+            Self::Down => "down",
+        }
+    }
+
+    /// What an operator can do about it, where something is wrong.
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::Up | Self::Idle | Self::Dialling => None,
+            Self::Stale | Self::Unanswered => Some(
+                "look at the other gateway, and let UDP to the endpoint through; a second entry in \
+                 `endpoints` is dialled when the first fails",
+            ),
+            Self::WaitingForPeer => Some(
+                "start the other gateway, correct its endpoint for this one, and let UDP to this \
+                 gateway's listen_port through",
+            ),
+            Self::NeverAnswered => Some(
+                "correct the endpoint or the public key here, or this gateway's public key there; \
+                 let UDP through",
+            ),
+            Self::Down => Some("start gatewayd, which makes it; if it runs, look into its log"),
+        }
+    }
+
+    /// The state of a peer of which the daemon knows more than its device says: whether what is sent
+    /// to it is unanswered, and for how long it has been dialled.
+    pub fn known(self, unanswered: bool, dialled_for: Option<Duration>) -> Self {
+        match self {
+            Self::Up if unanswered => Self::Unanswered,
+            Self::NeverAnswered if dialled_for.is_some_and(|it| it < DIALLING) => Self::Dialling,
+            other => other,
         }
     }
 }
@@ -59,6 +101,9 @@ impl fmt::Display for PeerState {
         f.write_str(match self {
             Self::Up => "a handshake completed less than 180 s ago",
             Self::Idle => "the last session expired and there is no traffic to renew it for",
+            Self::Unanswered => "what was sent in the last 15 s or longer was not answered",
+            Self::Dialling => "dialled since less than 20 s ago, no answer yet",
+            Self::Down => "the link device is gone or down",
             Self::Stale => {
                 "no handshake for 180 s although keepalives are sent: the peer is down, its key \
                  was changed, or UDP is blocked"
@@ -121,6 +166,12 @@ mod tests {
             };
             assert_eq!(judge(key, &peer, now).state, expected, "{peer:?}");
         }
+        assert_eq!(PeerState::Up.known(true, None), PeerState::Unanswered);
+        assert_eq!(PeerState::Up.known(false, None), PeerState::Up);
+        let lately = Some(Duration::from_secs(19));
+        assert_eq!(PeerState::NeverAnswered.known(true, lately), PeerState::Dialling);
+        let long = Some(DIALLING);
+        assert_eq!(PeerState::NeverAnswered.known(true, long), PeerState::NeverAnswered);
         let silent = judge(key, &ObservedPeer::default(), now);
         assert_eq!(silent.state, PeerState::WaitingForPeer);
         assert_eq!(silent.state.label(), "never");

@@ -8,22 +8,33 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | settings | what a link should be |
-//! | peers, mtu, health | the decisions, pure |
-//! | record | which endpoints were configured |
+//! | wanted, settings | what all links, and one device, should be |
+//! | links | the decisions over time: devices, endpoints, routes, MTU |
+//! | rotation, dial, peers, mtu, search, health | their parts, pure |
+//! | paths, survey, echo | finding out what the underlay carries |
+//! | record, account | which endpoints were configured; what `gatewayctl` is told |
 //! | wireguard, apply | reading a device, and changing it without breaking it |
 //! | process, device | the userspace device's process, from outside and from inside |
 //! | watch | noticing that the device is gone |
 
+mod account;
 mod apply;
 mod device;
+mod dial;
+mod echo;
 mod error;
 mod health;
+mod links;
 mod mtu;
+mod paths;
 mod peers;
 mod process;
 mod record;
+mod rotation;
+mod search;
 mod settings;
+mod survey;
+mod wanted;
 mod watch;
 mod wireguard;
 
@@ -36,12 +47,17 @@ use std::time::SystemTime;
 
 use nix::errno::Errno;
 
+pub use self::account::{Account, DeviceAccount, MtuKnown, PeerAccount};
 pub use self::device::serve_device;
+pub use self::dial::{GIVEN_UP, RETURN_AFTER};
 pub use self::error::LinkError;
-pub use self::health::{PeerHealth, PeerState, REJECT_AFTER_TIME};
+pub use self::health::{DIALLING, PeerHealth, PeerState, REJECT_AFTER_TIME};
+pub use self::links::{Decision, LOOK_INTERVAL, Links, SiteRoute};
+pub use self::rotation::Role;
 pub use self::settings::{
     InvalidKey, LinkHost, LinkKind, LinkPeer, LinkSettings, PrivateKey, PublicKey,
 };
+pub use self::wanted::{DeviceKey, Dialled, LinksWanted, WantedPeer};
 pub use self::watch::{Disturbance, LinkWatch};
 
 use self::mtu::UnderlayPath;
@@ -258,11 +274,14 @@ async fn wanted_mtu(
         }
         return Ok(mtu);
     }
+    if let Some(mtu) = settings.found_mtu {
+        return Ok(mtu.clamp(least, most));
+    }
     let mut paths = Vec::new();
     for endpoint in settings.peers.iter().filter_map(|peer| peer.endpoint) {
         let endpoint = endpoint.ip();
-        match netlink.mtu_towards(endpoint).await {
-            Ok(mtu) => paths.push(UnderlayPath { endpoint, mtu }),
+        match netlink.path_to(endpoint).await {
+            Ok(path) => paths.push(UnderlayPath { endpoint, mtu: path.mtu() }),
             Err(error) => tracing::warn!(%interface, %endpoint, %error, "no path to a peer yet"),
         }
     }

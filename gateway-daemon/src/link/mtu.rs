@@ -37,6 +37,18 @@ pub(super) fn most(backend: Backend) -> u32 {
     }
 }
 
+/// Largest packet inside a link whose underlay carries `packet` bytes towards `endpoint`.
+pub(super) fn inside(packet: u32, endpoint: IpAddr) -> u32 {
+    let header = if endpoint.is_ipv4() { IPV4 } else { IPV6 };
+    packet.saturating_sub(header + UDP + WIREGUARD).max(LEAST)
+}
+
+/// Largest packet towards one peer of a device: a multiple of 16 where the device's MTU is larger,
+/// since WireGuard fills packets up to one as far as that lets it (whitepaper section 5.4.6).
+pub(super) fn beside(peer: u32, device: u32) -> u32 {
+    if peer < device { peer / 16 * 16 } else { peer }
+}
+
 /// The MTU for the link: the least over the paths, or [`WITHOUT_ENDPOINT`], within what the
 /// device carries.
 pub(super) fn over(paths: &[UnderlayPath], backend: Backend) -> u32 {
@@ -54,6 +66,23 @@ mod tests {
 
     fn path(endpoint: &str, mtu: u32) -> UnderlayPath {
         UnderlayPath { endpoint: endpoint.parse().unwrap(), mtu }
+    }
+
+    #[test]
+    fn what_is_inside_a_packet_leaves_room_for_padding() {
+        let cases = [
+            ("192.0.2.1", 1500, 1440, 1440),
+            ("2001:db8::1", 1500, 1420, 1408),
+            ("192.0.2.1", 1492, 1432, 1424),
+            ("2001:db8::1", 1280, 1200, 1200),
+            ("192.0.2.1", 100, 576, 576),
+        ];
+        for (endpoint, packet, alone, beside_larger) in cases {
+            let found = inside(packet, endpoint.parse().unwrap());
+            assert_eq!(found, alone, "{endpoint} {packet}");
+            assert_eq!(beside(found, alone), alone);
+            assert_eq!(beside(found, 1440), beside_larger, "{endpoint} {packet}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::LinkError;
 use crate::netlink::InterfaceName;
 
 /// The link device a gateway should have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkSettings {
     /// Name of the device.
     pub interface: InterfaceName,
@@ -26,8 +26,11 @@ pub struct LinkSettings {
     pub private_key: PrivateKey,
     /// UDP port to listen on; `None`: whichever is free.
     pub listen_port: Option<NonZeroU16>,
-    /// MTU in bytes; `None`: derived from the underlay.
+    /// MTU in bytes that an operator insists on.
     pub mtu: Option<u32>,
+    /// MTU in bytes that the paths are found to carry, as far as the device can; `None`: derived from
+    /// this host's routes.
+    pub found_mtu: Option<u32>,
     /// The gateways at the other ends.
     pub peers: Vec<LinkPeer>,
 }
@@ -203,6 +206,7 @@ mod tests {
             private_key: PRIVATE.parse().unwrap(),
             listen_port: None,
             mtu: None,
+            found_mtu: None,
             peers,
         }
     }

@@ -21,7 +21,7 @@ use super::plan::LINK_PORT;
 /// What a wire may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
-    /// WireGuard messages and ARP, nothing else.
+    /// WireGuard messages, empty echoes that probe a path, and ARP; nothing else.
     Underlay,
     /// IPv4 and ARP whose every address is of 10.0.0.0/24, nothing else.
     Lan,
@@ -113,7 +113,7 @@ pub fn judge(wire: Wire, frame: &[u8]) -> Option<String> {
     };
     match (wire, ether_type) {
         (Wire::Underlay, [0x08, 0x06]) => None,
-        (Wire::Underlay, [0x08, 0x00]) if is_wireguard(packet) => None,
+        (Wire::Underlay, [0x08, 0x00]) if is_wireguard(packet) || is_probe(packet) => None,
         (Wire::Lan, [0x08, 0x06]) => match arp_addresses(packet) {
             Some(addresses) if addresses.iter().all(|it| is_local(*it) || it.is_unspecified()) => {
                 None
@@ -241,6 +241,13 @@ fn is_wireguard(packet: &[u8]) -> bool {
     ours && matches!(udp.get(8..12), Some([1..=4, 0, 0, 0]))
 }
 
+/// An echo or its answer of which nothing is filled but a number to know it by.
+fn is_probe(packet: &[u8]) -> bool {
+    let Some(icmp) = transport(packet, 1) else { return false };
+    let echo = matches!(icmp.first(), Some(0 | 8));
+    echo && icmp.get(16..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+}
+
 /// What follows the header of an unfragmented IPv4 packet of this protocol.
 fn transport(packet: &[u8], protocol: u8) -> Option<&[u8]> {
     let header = usize::from(packet.first()? & 0x0f) * 4;
@@ -323,6 +330,11 @@ mod tests {
             judge(Wire::Underlay, &frame(0x0800, &ipv4(17, HERE, THERE, &other_port))).is_some()
         );
         assert!(judge(Wire::Underlay, &frame(0x0800, &ipv4(6, HERE, THERE, &[0; 20]))).is_some());
+        let probe = [&[8, 0, 1, 1, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9, 9, 9][..], &[0; 40]].concat();
+        let icmp = |bytes: &[u8]| frame(0x0800, &ipv4(1, HERE, THERE, bytes));
+        assert_eq!(judge(Wire::Underlay, &icmp(&probe)), None);
+        assert!(judge(Wire::Underlay, &icmp(&[probe, vec![7]].concat())).is_some());
+        assert!(judge(Wire::Underlay, &icmp(&[3, 4, 0, 0, 0, 0, 0, 0])).is_some());
         assert!(judge(Wire::Underlay, &frame(0x86dd, &[0; 40])).is_some());
         assert!(judge(Wire::Underlay, &[0; 5]).is_some());
     }

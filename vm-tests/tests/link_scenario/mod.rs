@@ -217,6 +217,7 @@ fn settings(name: &LabName, kind: LinkKind) -> Result<[LinkSettings; 2]> {
             private_key: keys[end as usize].clone(),
             listen_port: NonZeroU16::new(PORT_A).filter(|_| end == End::A),
             mtu: None,
+            found_mtu: None,
             peers: vec![LinkPeer {
                 site: format!("site-{letter}"),
                 public_key: keys[end.other() as usize].public_key(),
