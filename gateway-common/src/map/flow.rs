@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
-use super::map;
+use super::{layout::layout, map};
 use crate::{
     address::{Ipv4, LocalAddress, Port, Protocol, TransitAddress},
     time::Ticks,
@@ -30,6 +30,8 @@ pub struct FlowKey {
     pub protocol: Protocol,
     padding: [u8; 3],
 }
+
+layout!(FlowKey { client, service, client_port, service_port, protocol, padding });
 
 /// As two words: field by field would be a branch each, on the way of every probe for a port.
 impl PartialEq for FlowKey {
@@ -73,6 +75,9 @@ impl FlowKey {
 )]
 #[repr(C)]
 pub struct Flow {
+    /// In the place of whatever a later layout may add: see the feature `rehearsal`.
+    #[cfg(feature = "rehearsal")]
+    pub rehearsed: [u32; 2],
     /// What the client is called on this site's LAN: itself, or the client presence.
     pub client: LocalAddress,
     /// What the service is called on this site's LAN: its presence, or the back end.
@@ -93,9 +98,33 @@ pub struct Flow {
     pub bytes: [u64; 2],
 }
 
-/// Layout of the two structs above, for `abi.txt`.
-#[cfg(test)]
-pub(super) const LAYOUT: &str = "flow: client4 service4 client_port2 service_port2 generation4 seen4 state1 pad3 packets4x2 bytes8x2\n";
+#[cfg(not(feature = "rehearsal"))]
+layout!(Flow {
+    client,
+    service,
+    client_port,
+    service_port,
+    generation,
+    seen,
+    state,
+    padding,
+    packets,
+    bytes
+});
+#[cfg(feature = "rehearsal")]
+layout!(Flow {
+    rehearsed,
+    client,
+    service,
+    client_port,
+    service_port,
+    generation,
+    seen,
+    state,
+    padding,
+    packets,
+    bytes
+});
 
 impl Flow {
     /// A flow that has carried nothing yet.
@@ -107,6 +136,8 @@ impl Flow {
         state: FlowState,
     ) -> Self {
         Self {
+            #[cfg(feature = "rehearsal")]
+            rehearsed: [0; 2],
             client: ends.client,
             service: ends.service,
             client_port: ends.client_port,

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Endpoints, FlowKey, map};
+use super::{Endpoints, FlowKey, layout::layout, map};
 use crate::address::{LocalAddress, Port, Protocol};
 
 map! {
@@ -29,6 +29,8 @@ pub struct NatKey {
     pub protocol: Protocol,
     padding: [u8; 3],
 }
+
+layout!(NatKey { backend, clients, backend_port, client_port, protocol, padding });
 
 impl NatKey {
     /// A reply of `protocol` between these ends.

@@ -45,7 +45,7 @@ pub struct Settings {
     pub timeouts: Timeouts,
 }
 
-/// Layout of the structs here, for `abi.txt`.
+/// Layout of the structs here, for the committed layouts.
 #[cfg(test)]
 pub(super) const LAYOUT: &str = "settings: generation4 relay4 pool8 transit8 block8 link_mss4 network_count4 networks[prefix8 first4 interface4 mac6 pad2]x8 timeouts4x8\n";
 
