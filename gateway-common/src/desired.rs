@@ -4,9 +4,10 @@
 use alloc::{collections::BTreeMap, string::String};
 
 use crate::{
-    address::TransitAddress,
+    address::{LocalAddress, TransitAddress},
     map::{
-        Allow, AllowKey, Name, NameKey, PortKey, PortMapping, Presence, Route, Service, Settings,
+        Allow, AllowKey, Backend, BackendKey, BackendState, Name, NameKey, PortKey, PortMapping,
+        Presence, Route, Service, ServiceKind, Settings,
     },
 };
 
@@ -22,6 +23,10 @@ pub struct Tables {
     pub routes: BTreeMap<u32, Route>,
     /// Services, by transit address.
     pub services: BTreeMap<TransitAddress, Service>,
+    /// Which back ends new flows go to, by slot.
+    pub slots: BTreeMap<u32, LocalAddress>,
+    /// The back ends that flows may stay on.
+    pub backends: BTreeMap<BackendKey, Backend>,
     /// Declared ports.
     pub ports: BTreeMap<PortKey, PortMapping>,
     /// Permissions.
@@ -31,6 +36,19 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// Makes `service` one of this site with these back ends, each in one slot, in place of those it had.
+    pub fn serve(&mut self, service: TransitAddress, backends: &[LocalAddress]) {
+        self.backends.retain(|key, _| key.service != service);
+        let first = self.slots.last_key_value().map_or(0, |(last, _)| last + 1);
+        for (number, address) in (first..).zip(backends) {
+            self.slots.insert(number, *address);
+            let key = BackendKey { service, address: *address };
+            self.backends.insert(key, Backend::new(BackendState::Active));
+        }
+        let count = backends.len() as u32;
+        self.services.insert(service, Service::new(ServiceKind::Here { first, count }));
+    }
+
     /// The name of a numbered thing, or its number where it has none.
     pub fn name(&self, key: NameKey) -> String {
         self.names

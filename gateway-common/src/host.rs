@@ -7,14 +7,14 @@ use core::cell::{Cell, RefCell};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
-    Protocol, Reason, TransitAddress, desired,
+    LocalAddress, Protocol, Reason, TransitAddress, desired,
     frame::{Frame, HEADERS},
     map::{
-        Allow, AllowKey, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping, Presence, Route,
-        Service, Settings,
+        Allow, AllowKey, BackendKey, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping,
+        Presence, Route, Service, Settings, UsageKey,
     },
     path::{self, Arrival},
-    tables::{Carried, FlowSlot, Insertion, Tables},
+    tables::{Carried, FlowSlot, Insertion, Stage, Tables},
     verdict::{ArpReply, ChecksumEdit, Executor, Forward, PortEdit, Rewrite, Verdict},
     wire::{IcmpEcho, IcmpError, Ipv4Header},
 };
@@ -42,11 +42,19 @@ impl Frame for Bytes<'_> {
 pub struct MemoryTables {
     /// What configuration determines. `settings.generation` must not be 0 for the path to work.
     pub desired: desired::Tables,
-    /// Most flows, and most reserved ports.
+    /// Most flows, and most reserved ports, at each stage.
     pub capacity: usize,
+    opening: Flows,
+    confirmed: Flows,
+    usages: RefCell<BTreeMap<[u8; 8], u64>>,
+    counts: RefCell<BTreeMap<u32, u64>>,
+}
+
+/// The flows at one stage, and the ports they reserve.
+#[derive(Debug, Default)]
+struct Flows {
     flows: RefCell<BTreeMap<[u8; 16], Rc<Cell<Flow>>>>,
     nats: RefCell<BTreeMap<[u8; 16], FlowKey>>,
-    counts: RefCell<BTreeMap<u32, u64>>,
 }
 
 impl MemoryTables {
@@ -62,16 +70,39 @@ impl MemoryTables {
         self.desired = desired;
     }
 
-    /// All flows, ordered by the bytes of their keys.
+    /// All flows, confirmed or not, ordered by the bytes of their keys.
     pub fn flows(&self) -> Vec<(FlowKey, Flow)> {
-        let flows = self.flows.borrow();
-        flows.iter().map(|(key, flow)| (zerocopy::transmute!(*key), flow.get())).collect()
+        let mut all: BTreeMap<[u8; 16], Flow> = BTreeMap::new();
+        for stage in [&self.opening, &self.confirmed] {
+            all.extend(stage.flows.borrow().iter().map(|(key, flow)| (*key, flow.get())));
+        }
+        all.into_iter().map(|(key, flow)| (zerocopy::transmute!(key), flow)).collect()
     }
 
-    /// All reserved ports, ordered by the bytes of their keys.
+    /// All reserved ports, likewise.
     pub fn nats(&self) -> Vec<(NatKey, FlowKey)> {
-        let nats = self.nats.borrow();
-        nats.iter().map(|(key, flow)| (zerocopy::transmute!(*key), *flow)).collect()
+        let mut all: BTreeMap<[u8; 16], FlowKey> = BTreeMap::new();
+        for stage in [&self.opening, &self.confirmed] {
+            all.extend(stage.nats.borrow().iter().map(|(key, flow)| (*key, *flow)));
+        }
+        all.into_iter().map(|(key, flow)| (zerocopy::transmute!(key), flow)).collect()
+    }
+
+    /// How many flows are confirmed.
+    pub fn confirmed(&self) -> usize {
+        self.confirmed.flows.borrow().len()
+    }
+
+    /// Sets how many flows somebody has, as a sweep does.
+    pub fn set_usage(&mut self, of: UsageKey, flows: u64) {
+        self.usages.get_mut().insert(zerocopy::transmute!(of), flows);
+    }
+
+    fn at(&self, stage: Stage) -> &Flows {
+        match stage {
+            Stage::Opening => &self.opening,
+            Stage::Confirmed => &self.confirmed,
+        }
     }
 
     /// How often something was counted.
@@ -99,6 +130,14 @@ impl Tables for MemoryTables {
         self.desired.services.get(&address).copied()
     }
 
+    fn slot(&self, number: u32) -> Option<LocalAddress> {
+        self.desired.slots.get(&number).copied()
+    }
+
+    fn keeps_flows(&self, backend: &BackendKey) -> bool {
+        self.desired.backends.contains_key(backend)
+    }
+
     fn port(&self, key: &PortKey) -> Option<PortMapping> {
         let covering = self.desired.ports.iter().filter(|(candidate, _)| candidate.covers(key));
         covering.max_by_key(|(candidate, _)| candidate.bits()).map(|(_, mapping)| *mapping)
@@ -109,34 +148,54 @@ impl Tables for MemoryTables {
         covering.max_by_key(|(candidate, _)| candidate.bits()).map(|(_, allow)| *allow)
     }
 
-    fn flow(&self, key: &FlowKey) -> Option<MemorySlot> {
+    fn flow(&self, stage: Stage, key: &FlowKey) -> Option<MemorySlot> {
         let key: [u8; 16] = zerocopy::transmute!(*key);
-        self.flows.borrow().get(&key).map(|flow| MemorySlot(Rc::clone(flow)))
+        self.at(stage).flows.borrow().get(&key).map(|flow| MemorySlot(Rc::clone(flow)))
     }
 
-    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Insertion {
+    fn insert_flow(&self, stage: Stage, key: &FlowKey, flow: &Flow) -> Insertion {
         let key: [u8; 16] = zerocopy::transmute!(*key);
-        insert(&mut self.flows.borrow_mut(), self.capacity, key, || Rc::new(Cell::new(*flow)))
+        let mut flows = self.at(stage).flows.borrow_mut();
+        if stage == Stage::Opening && flows.len() >= self.capacity && !flows.contains_key(&key) {
+            let oldest = flows.iter().min_by_key(|(_, flow)| flow.get().seen.0);
+            let oldest = oldest.map(|(key, _)| *key);
+            oldest.map(|oldest| flows.remove(&oldest));
+        }
+        insert(&mut flows, self.capacity, key, || Rc::new(Cell::new(*flow)))
     }
 
-    fn remove_flow(&self, key: &FlowKey) {
+    fn remove_flow(&self, stage: Stage, key: &FlowKey) {
         let key: [u8; 16] = zerocopy::transmute!(*key);
-        self.flows.borrow_mut().remove(&key);
+        self.at(stage).flows.borrow_mut().remove(&key);
     }
 
-    fn nat(&self, key: &NatKey) -> Option<FlowKey> {
+    fn nat(&self, stage: Stage, key: &NatKey) -> Option<FlowKey> {
         let key: [u8; 16] = zerocopy::transmute!(*key);
-        self.nats.borrow().get(&key).copied()
+        self.at(stage).nats.borrow().get(&key).copied()
     }
 
-    fn insert_nat(&self, key: &NatKey, flow: &FlowKey) -> Insertion {
+    fn insert_nat(&self, stage: Stage, key: &NatKey, flow: &FlowKey) -> Insertion {
         let key: [u8; 16] = zerocopy::transmute!(*key);
-        insert(&mut self.nats.borrow_mut(), self.capacity, key, || *flow)
+        let mut nats = self.at(stage).nats.borrow_mut();
+        if stage == Stage::Opening && nats.len() >= self.capacity && !nats.contains_key(&key) {
+            nats.pop_first();
+        }
+        insert(&mut nats, self.capacity, key, || *flow)
     }
 
-    fn remove_nat(&self, key: &NatKey) {
+    fn remove_nat(&self, stage: Stage, key: &NatKey) {
         let key: [u8; 16] = zerocopy::transmute!(*key);
-        self.nats.borrow_mut().remove(&key);
+        self.at(stage).nats.borrow_mut().remove(&key);
+    }
+
+    fn usage(&self, of: &UsageKey) -> u64 {
+        let of: [u8; 8] = zerocopy::transmute!(*of);
+        self.usages.borrow().get(&of).copied().unwrap_or(0)
+    }
+
+    fn use_more(&self, of: &UsageKey) {
+        let of: [u8; 8] = zerocopy::transmute!(*of);
+        *self.usages.borrow_mut().entry(of).or_default() += 1;
     }
 
     fn count(&self, counter: Counter) {

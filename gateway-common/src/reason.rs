@@ -51,11 +51,15 @@ reasons! {
     BackendMoved = 21, "backend-moved", "The service's back end or client presence changed since this connection was opened. The client must connect anew.";
     NotConfigured = 22, "not-configured", "The programs are attached but no settings are in force. Start gatewayd, or look why it could not apply its tables.";
     KernelRefused = 23, "kernel-refused", "The kernel would not edit or send the translated packet, usually for lack of memory. Look at the host's memory and the kernel log.";
+    NotAReply = 24, "not-a-reply", "A host addressed a client presence on a port that no flow uses. Servers that open connections of their own to the client do that, as TFTP and FTP in active mode: use a passive mode, or let the client's site offer a service. After a time-out it is a late reply.";
+    ClientQuota = 25, "client-quota", "This client has as many flows as one client may have. Look what it opens with gatewayctl flow list, or raise flows.per_client.";
+    SiteQuota = 26, "site-quota", "The clients of this site have as many flows here as one site may have. Look what they open with gatewayctl flow list, or raise flows.per_site.";
+    NoBackend = 27, "no-backend", "The service has no back end that takes new flows: all are down or draining. Look at gatewayctl backend list and at the servers.";
 }
 
 impl Reason {
     /// One more than the highest number in use; sizes the counter map.
-    pub const COUNT: usize = 24;
+    pub const COUNT: usize = 28;
 
     /// The reason with this number.
     pub fn from_number(number: u8) -> Option<Self> {

@@ -1,10 +1,10 @@
 //! How the packet path reads and changes the maps, wherever they lie.
 
 use crate::{
-    Ticks, TransitAddress,
+    LocalAddress, Ticks, TransitAddress,
     map::{
-        Allow, AllowKey, Counter, Direction, Flow, FlowKey, FlowState, NatKey, PortKey,
-        PortMapping, Presence, Route, Service, Settings,
+        Allow, AllowKey, BackendKey, Counter, Direction, Flow, FlowKey, FlowState, NatKey, PortKey,
+        PortMapping, Presence, Route, Service, Settings, UsageKey,
     },
 };
 
@@ -22,24 +22,41 @@ pub trait Tables {
     fn route(&self, granule: u32) -> Option<Route>;
     /// The service with this transit address.
     fn service(&self, address: TransitAddress) -> Option<Service>;
+    /// The back end in this slot; none past the end.
+    fn slot(&self, number: u32) -> Option<LocalAddress>;
+    /// Whether flows may stay on a back end.
+    fn keeps_flows(&self, backend: &BackendKey) -> bool;
     /// The longest match among declared ports.
     fn port(&self, key: &PortKey) -> Option<PortMapping>;
     /// The longest match among permissions.
     fn allow(&self, key: &AllowKey) -> Option<Allow>;
-    /// The flow with this key.
-    fn flow(&self, key: &FlowKey) -> Option<Self::Slot>;
+    /// The flow with this key, at this stage.
+    fn flow(&self, stage: Stage, key: &FlowKey) -> Option<Self::Slot>;
     /// Adds a flow.
-    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Insertion;
+    fn insert_flow(&self, stage: Stage, key: &FlowKey, flow: &Flow) -> Insertion;
     /// Forgets a flow.
-    fn remove_flow(&self, key: &FlowKey);
+    fn remove_flow(&self, stage: Stage, key: &FlowKey);
     /// The flow that a back end's reply belongs to.
-    fn nat(&self, key: &NatKey) -> Option<FlowKey>;
+    fn nat(&self, stage: Stage, key: &NatKey) -> Option<FlowKey>;
     /// Reserves a port of a client presence for a flow.
-    fn insert_nat(&self, key: &NatKey, flow: &FlowKey) -> Insertion;
+    fn insert_nat(&self, stage: Stage, key: &NatKey, flow: &FlowKey) -> Insertion;
     /// Gives a port back.
-    fn remove_nat(&self, key: &NatKey);
+    fn remove_nat(&self, stage: Stage, key: &NatKey);
+    /// How many flows somebody has.
+    fn usage(&self, of: &UsageKey) -> u64;
+    /// Counts one flow more.
+    fn use_more(&self, of: &UsageKey);
     /// Counts a packet.
     fn count(&self, counter: Counter);
+}
+
+/// Which of the two flow tables: an unconfirmed flow gives way to others, a confirmed one never does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not confirmed by both ends yet: [`crate::map::Openings`], [`crate::map::OpeningNats`].
+    Opening,
+    /// Confirmed: [`crate::map::Flows`], [`crate::map::Nats`].
+    Confirmed,
 }
 
 /// What became of an attempt to add an entry.

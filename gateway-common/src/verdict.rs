@@ -82,7 +82,7 @@ impl Forward {
         Counter::Outcome(match self.egress.way {
             Way::Link => Outcome::ToLink,
             Way::Relay => Outcome::Relayed,
-            Way::Lan => Outcome::ToLan,
+            Way::Lan | Way::Neighbour | Way::Host => Outcome::ToLan,
         })
     }
 }
@@ -96,6 +96,10 @@ pub struct Egress {
     pub way: Way,
 }
 
+/// Hardware address of both ends of the veth pair between the programs and the gateway host. With the same
+/// at both ends, and no ARP on the pair, neither end has to be told the other's.
+pub const HOST_LINK_ADDRESS: [u8; 6] = [0x02, 0x70, 0x72, 0x65, 0x73, 0x30];
+
 /// A way out of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -103,8 +107,12 @@ pub enum Way {
     Link,
     /// Into a link, having come from one.
     Relay,
-    /// Onto the LAN; the neighbour is looked up by the kernel.
+    /// Onto the LAN; the kernel looks up route and neighbour.
     Lan,
+    /// Onto the LAN to a host on the interface's own network; the kernel looks up the neighbour.
+    Neighbour,
+    /// To the gateway host itself.
+    Host,
 }
 
 /// The edits that translate a packet. Offsets count from the start of the frame.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use gateway_common::desired::Tables;
 use gateway_common::map::{
-    Allow, AllowKey, FlowState, Name, NameKey, NameKind, Network, PortKey, PortMapping, Presence,
-    PresenceKind, Route, Service, ServiceKind, Settings, SiteNumber, Timeouts,
+    Allow, AllowKey, ClientAddress, FlowState, Name, NameKey, NameKind, Network, NetworkFlags,
+    PortKey, PortMapping, Presence, PresenceKind, Route, Service, ServiceKind, Settings,
+    SiteNumber, Timeouts,
 };
 use gateway_common::{Ipv4, LocalAddress, Port, Prefix, Protocol, TransitAddress};
 use ipnet::Ipv4Net;
@@ -38,7 +39,7 @@ pub struct Interface {
 pub type SiteLinks = BTreeMap<SiteName, SiteLink>;
 
 /// How one site is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SiteLink {
     /// Index of the link device that packets for it are sent by.
     pub send: u32,
@@ -79,7 +80,7 @@ pub fn compile_linked(
         found.ok_or_else(|| CompileError::NoInterface { interface: name.clone() })
     };
     let link = interface(&model.link().interface)?;
-    let mut tables = Tables { settings: settings(model, link, interface)?, ..Tables::default() };
+    let mut tables = Tables { settings: settings(model, interface)?, ..Tables::default() };
     routes(model, link, links, &mut tables);
     for service in model.local_services() {
         local_service(service, &mut tables);
@@ -92,13 +93,8 @@ pub fn compile_linked(
     Ok(tables)
 }
 
-/// Octets of an IPv4 and a TCP header without options, which an MTU includes and an MSS does not
-/// (RFC 9293 section 3.7.1).
-const IPV4_AND_TCP: u32 = 40;
-
 fn settings(
     model: &SiteModel,
-    link: Interface,
     interface: impl Fn(&InterfaceName) -> Result<Interface, CompileError>,
 ) -> Result<Settings, CompileError> {
     let mut settings = Settings {
@@ -107,7 +103,6 @@ fn settings(
         pool: prefix(model.site().presence_pool.prefix()),
         transit: prefix(model.transit_pool().prefix()),
         block: prefix(model.site().transit.prefix()),
-        link_mss: link.mtu.saturating_sub(IPV4_AND_TCP),
         timeouts: timeouts(model.flows().timeouts),
         ..Settings::default()
     };
@@ -115,9 +110,10 @@ fn settings(
     let networks =
         model.lans().iter().flat_map(|lan| lan.networks.iter().map(move |net| (lan, net)));
     for (slot, (lan, network)) in settings.networks.iter_mut().zip(networks) {
-        let Interface { index, mac, .. } = interface(&lan.interface)?;
+        let Interface { index, mac, mtu } = interface(&lan.interface)?;
         let prefix = prefix(network.prefix());
-        *slot = Network { prefix, first, interface: index, mac, padding: [0; 2] };
+        let flags = NetworkFlags::default();
+        *slot = Network { prefix, first, interface: index, mtu, mac, flags };
         settings.network_count += 1;
         first += prefix.last_offset() + 1;
     }
@@ -127,7 +123,7 @@ fn settings(
 fn timeouts(timeouts: model::Timeouts) -> Timeouts {
     let milliseconds = FlowState::ALL.map(|state| {
         let timeout = match state {
-            FlowState::Opening => timeouts.opening,
+            FlowState::Opening | FlowState::Accepted => timeouts.opening,
             FlowState::Open => timeouts.open,
             FlowState::ClientClosed | FlowState::ServiceClosed => timeouts.half_closed,
             FlowState::Closed => timeouts.closed,
@@ -140,14 +136,16 @@ fn timeouts(timeouts: model::Timeouts) -> Timeouts {
 }
 
 fn routes(model: &SiteModel, link: Interface, links: &SiteLinks, tables: &mut Tables) {
-    let own = (&model.site().name, model.site().transit, 0);
-    let link = SiteLink { send: link.index, also: 0, mtu: link.mtu };
-    let remote = model.remote_sites().iter().map(|site| {
-        (&site.name, site.transit, links.get(&site.name).map_or(link.send, |link| link.send))
-    });
+    let own = (&model.site().name, model.site().transit, SiteLink::default());
+    let only = SiteLink { send: link.index, also: 0, mtu: link.mtu };
+    let remote = model
+        .remote_sites()
+        .iter()
+        .map(|site| (&site.name, site.transit, links.get(&site.name).copied().unwrap_or(only)));
     for (number, (site, block, link)) in (1u32..).zip(std::iter::once(own).chain(remote)) {
         name(tables, NameKind::Site, number, site.as_str());
-        let route = Route { site: SiteNumber(number), link };
+        let SiteLink { send, also, mtu } = link;
+        let route = Route { site: SiteNumber(number), link: send, also, mtu };
         for granule in granules(model, block) {
             tables.routes.insert(granule, route);
         }
@@ -163,12 +161,8 @@ fn granules(model: &SiteModel, block: TransitBlock) -> impl Iterator<Item = u32>
 }
 
 fn local_service(service: &LocalService, tables: &mut Tables) {
-    let kind = ServiceKind::Here {
-        backend: service.backend.into(),
-        clients: service.client_presence.into(),
-    };
     let transit = TransitAddress::from(service.transit);
-    tables.services.insert(transit, Service::new(kind));
+    tables.serve(transit, &[service.backend.into()]);
     name(tables, NameKind::Service, transit.0.number(), &service.id.to_string());
     ports(transit, service.ports.specs(), tables);
 }
@@ -249,7 +243,12 @@ fn allows(model: &SiteModel, tables: &mut Tables) {
             );
             if specific.get(&key).is_none_or(|held| length > *held) {
                 specific.insert(key, length);
-                tables.allows.insert(key, Allow { rule: number });
+                let appear =
+                    match (rule.service.site == model.site().name, model.site().client_presence) {
+                        (true, Some(presence)) => ClientAddress::Shared(presence.into()),
+                        (true, None) | (false, _) => ClientAddress::Elsewhere,
+                    };
+                tables.allows.insert(key, Allow::new(number, appear));
             }
         }
     }
@@ -273,6 +272,7 @@ fn prefix(net: Ipv4Net) -> Prefix {
 mod tests {
     use super::*;
     use crate::site_file::parse;
+    use gateway_common::map::{BackendKey, BackendState};
 
     const SITE: &str = r#"
         gateway = { name = "edge-gw" }
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn settings_of_a_site() {
         let settings = tables().settings;
-        assert_eq!((settings.generation, settings.relay, settings.link_mss), (0, 1, 1380));
+        assert_eq!((settings.generation, settings.relay), (0, 1));
         assert_eq!(settings.pool.to_string(), "10.0.0.192/26");
         assert_eq!(settings.block.to_string(), "240.0.16.0/20");
         let networks: Vec<_> = settings.networks[..settings.network_count as usize]
@@ -354,7 +354,10 @@ mod tests {
     #[test]
     fn routes_cover_whole_blocks() {
         let tables = tables();
-        let route = |site, link| Route { site: SiteNumber(site), link };
+        let route = |site, link| {
+            let mtu = if link == 0 { 0 } else { 1420 };
+            Route { site: SiteNumber(site), link, also: 0, mtu }
+        };
         let expected = BTreeMap::from([(1, route(1, 0)), (2, route(2, 9)), (3, route(2, 9))]);
         assert_eq!(tables.routes, expected);
         assert_eq!(tables.name(NameKey::new(NameKind::Site, 1)), "edge");
@@ -366,10 +369,10 @@ mod tests {
         let tables = tables();
         let (web, rabbitmq) = (transit(24, 1), transit(48, 9));
         let address = |last| LocalAddress::from(std::net::Ipv4Addr::new(10, 0, 0, last));
-        assert_eq!(
-            tables.services[&web].kind(),
-            ServiceKind::Here { backend: address(10), clients: address(250) }
-        );
+        assert_eq!(tables.services[&web].kind(), ServiceKind::Here { first: 0, count: 1 });
+        assert_eq!(tables.slots, BTreeMap::from([(0, address(10))]));
+        let backend = BackendKey { service: web, address: address(10) };
+        assert_eq!(tables.backends[&backend].state(), BackendState::Active);
         let presence = ServiceKind::Elsewhere { presence: address(200) };
         assert_eq!(tables.services[&rabbitmq].kind(), presence);
         assert_eq!(tables.presences[&8].kind(), PresenceKind::Service(rabbitmq));

@@ -8,9 +8,12 @@
 use std::collections::BTreeMap;
 
 use gateway_common::{
-    TransitAddress,
+    LocalAddress, TransitAddress,
     desired::Tables,
-    map::{Allow, AllowKey, Name, NameKey, PortKey, PortMapping, Presence, Route, Service},
+    map::{
+        Allow, AllowKey, Backend, BackendKey, Name, NameKey, PortKey, PortMapping, Presence, Route,
+        Service,
+    },
 };
 
 /// One entry of one map, as it should be: `None` removes it.
@@ -22,6 +25,10 @@ pub enum Change {
     Route(u32, Option<Route>),
     /// A service.
     Service(TransitAddress, Option<Service>),
+    /// A slot of back ends.
+    Slot(u32, Option<LocalAddress>),
+    /// A back end that flows may stay on.
+    Backend(BackendKey, Option<Backend>),
     /// A declared port.
     Port(PortKey, Option<PortMapping>),
     /// A permission.
@@ -37,13 +44,19 @@ pub fn diff(desired: &Tables, observed: &Tables) -> Vec<Change> {
     let presences = entries(&desired.presences, &observed.presences, Change::Presence);
     let routes = entries(&desired.routes, &observed.routes, Change::Route);
     let services = entries(&desired.services, &observed.services, Change::Service);
+    let slots = entries(&desired.slots, &observed.slots, Change::Slot);
+    let backends = entries(&desired.backends, &observed.backends, Change::Backend);
     let names = entries(&desired.names, &observed.names, Change::Name);
     let mut changes = allows.removed;
     changes.extend(presences.removed);
     changes.extend(ports.removed);
     changes.extend(services.removed);
     changes.extend(routes.removed);
+    changes.extend(slots.removed);
+    changes.extend(backends.removed);
     changes.extend(routes.set);
+    changes.extend(backends.set);
+    changes.extend(slots.set);
     changes.extend(services.set);
     changes.extend(ports.set);
     changes.extend(presences.set);
@@ -60,6 +73,8 @@ impl Change {
             Self::Presence(key, value) => put(&mut tables.presences, key, value),
             Self::Route(key, value) => put(&mut tables.routes, key, value),
             Self::Service(key, value) => put(&mut tables.services, key, value),
+            Self::Slot(key, value) => put(&mut tables.slots, key, value),
+            Self::Backend(key, value) => put(&mut tables.backends, key, value),
             Self::Port(key, value) => put(&mut tables.ports, key, value),
             Self::Allow(key, value) => put(&mut tables.allows, key, value),
             Self::Name(key, value) => put(&mut tables.names, key, value),
@@ -72,6 +87,8 @@ impl Change {
             Self::Presence(key, _) => Self::Presence(key, observed.presences.get(&key).copied()),
             Self::Route(key, _) => Self::Route(key, observed.routes.get(&key).copied()),
             Self::Service(key, _) => Self::Service(key, observed.services.get(&key).copied()),
+            Self::Slot(key, _) => Self::Slot(key, observed.slots.get(&key).copied()),
+            Self::Backend(key, _) => Self::Backend(key, observed.backends.get(&key).copied()),
             Self::Port(key, _) => Self::Port(key, observed.ports.get(&key).copied()),
             Self::Allow(key, _) => Self::Allow(key, observed.allows.get(&key).copied()),
             Self::Name(key, _) => Self::Name(key, observed.names.get(&key).copied()),
@@ -112,7 +129,7 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
 mod tests {
     use gateway_common::{
         Ipv4, LocalAddress, Port, Protocol,
-        map::{NameKind, PresenceKind, ServiceKind, SiteNumber},
+        map::{BackendState, ClientAddress, NameKind, PresenceKind, ServiceKind, SiteNumber},
     };
     use proptest::{collection::btree_map, prelude::*};
 
@@ -122,13 +139,21 @@ mod tests {
         (0u32..4).prop_map(|low| TransitAddress(Ipv4::from_number(0xf000_0800 + low)))
     }
 
+    fn local() -> impl Strategy<Value = LocalAddress> {
+        (0u32..3).prop_map(|low| LocalAddress(Ipv4::from_number(0x0a00_000a + low)))
+    }
+
     /// Few keys and few values, so that any two tables share some of both.
     fn tables() -> impl Strategy<Value = Tables> {
         let presence =
             prop_oneof![Just(PresenceKind::Client), transit().prop_map(PresenceKind::Service)]
                 .prop_map(Presence::new);
-        let route =
-            (1u32..3, 0u32..3).prop_map(|(site, link)| Route { site: SiteNumber(site), link });
+        let route = (1u32..3, 0u32..3).prop_map(|(site, link)| Route {
+            site: SiteNumber(site),
+            link,
+            also: 0,
+            mtu: 1420,
+        });
         let service = (0u32..3).prop_map(|low| {
             let presence = LocalAddress(Ipv4::from_number(0x0a00_00c8 + low));
             Service::new(ServiceKind::Elsewhere { presence })
@@ -138,6 +163,8 @@ mod tests {
         let mapping = (1u16..3).prop_map(|port| PortMapping::to(Port::new(port)));
         let allow = (transit(), transit(), 30u32..=32)
             .prop_map(|(service, client, bits)| AllowKey::clients(service, client, bits));
+        let backend =
+            (transit(), local()).prop_map(|(service, address)| BackendKey { service, address });
         let name = (0u32..4).prop_map(|number| NameKey::new(NameKind::Rule, number));
         let text = prop_oneof!["[a-b]"].prop_map(|text| Name::new(&text).expect("short"));
         (
@@ -145,18 +172,28 @@ mod tests {
             btree_map(0u32..4, route, 0..4),
             btree_map(transit(), service, 0..4),
             btree_map(port, mapping, 0..6),
-            btree_map(allow, (1u32..3).prop_map(|rule| Allow { rule }), 0..6),
+            btree_map(
+                allow,
+                (1u32..3).prop_map(|rule| Allow::new(rule, ClientAddress::Elsewhere)),
+                0..6,
+            ),
             btree_map(name, text, 0..4),
+            btree_map(0u32..4, local(), 0..4),
+            btree_map(backend, Just(Backend::new(BackendState::Active)), 0..4),
         )
-            .prop_map(|(presences, routes, services, ports, allows, names)| Tables {
-                presences,
-                routes,
-                services,
-                ports,
-                allows,
-                names,
-                ..Tables::default()
-            })
+            .prop_map(
+                |(presences, routes, services, ports, allows, names, slots, backends)| Tables {
+                    slots,
+                    backends,
+                    presences,
+                    routes,
+                    services,
+                    ports,
+                    allows,
+                    names,
+                    ..Tables::default()
+                },
+            )
     }
 
     fn after(changes: &[Change], observed: &Tables) -> Tables {

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use gateway_common::{
     Ticks,
-    map::{Flow, FlowKey, NatKey, Plain, Settings},
+    map::{Flow, FlowCount, FlowKey, NatKey, Plain, Route, Settings, UsageKey},
+    tables::Stage,
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -47,64 +48,152 @@ impl Sweeper {
     pub(crate) fn sweep(&mut self, maps: &mut Maps, now: Ticks) -> Result<Swept, TableError> {
         let Some(settings) = maps.settings()? else { return Ok(Swept::default()) };
         let mut swept = Swept::default();
-        for (key, flow) in flows(maps)? {
-            swept.flows += 1;
-            if !is_over(&flow, &settings, now) {
-                continue;
-            }
-            // Looked at again, lest a flow that was opened anew since is taken for the old one.
-            if maps.flows.find(&key)?.is_some_and(|flow| is_over(&flow, &settings, now)) {
-                maps.flows.remove(&key)?;
-                swept.flows_removed += 1;
+        let mut usage = Usage::new(&settings);
+        for stage in STAGES {
+            for (key, flow) in flows(maps, stage)? {
+                swept.flows += 1;
+                // Looked at again, lest a flow that was opened anew since is taken for the old one.
+                let over = is_over(&flow, &settings, now)
+                    && find(maps, stage, &key)?.is_some_and(|flow| is_over(&flow, &settings, now));
+                if over {
+                    remove_flow(maps, stage, &key)?;
+                    swept.flows_removed += 1;
+                } else {
+                    usage.count(maps, &key)?;
+                }
             }
         }
+        usage.write(maps)?;
         let suspects = std::mem::take(&mut self.suspects);
-        for (nat, key) in nats(maps)? {
-            swept.ports += 1;
-            if is_used(maps, &nat, &key)? {
-                continue;
-            }
-            if suspects.get(&bytes(&nat)) != Some(&key) {
-                self.suspects.insert(bytes(&nat), key);
-                continue;
-            }
-            maps.nats.remove(&nat)?;
-            // Should its flow have been opened this very moment, the port is its own again.
-            if is_used(maps, &nat, &key)? {
-                maps.nats.set(&nat, &key)?;
-            } else {
-                swept.ports_removed += 1;
+        for stage in STAGES {
+            for (nat, key) in nats(maps, stage)? {
+                swept.ports += 1;
+                if is_used(maps, stage, &nat, &key)? {
+                    continue;
+                }
+                if suspects.get(&bytes(&nat)) != Some(&key) {
+                    self.suspects.insert(bytes(&nat), key);
+                    continue;
+                }
+                remove_nat(maps, stage, &nat)?;
+                // Should its flow have been opened this very moment, the port is its own again.
+                if is_used(maps, stage, &nat, &key)? {
+                    set_nat(maps, stage, &nat, &key)?;
+                } else {
+                    swept.ports_removed += 1;
+                }
             }
         }
         Ok(swept)
     }
 }
 
-/// All flows, each once, ordered by the bytes of their keys.
-pub(crate) fn flows(maps: &Maps) -> Result<Vec<(FlowKey, Flow)>, TableError> {
-    once(maps.flows.entries())
+/// Both stages of a flow.
+pub(crate) const STAGES: [Stage; 2] = [Stage::Confirmed, Stage::Opening];
+
+/// How many flows each client and each other site has, counted anew.
+struct Usage<'a> {
+    settings: &'a Settings,
+    flows: BTreeMap<[u8; 8], u64>,
 }
 
-/// All reserved ports, each once, ordered by the bytes of their keys.
-pub(crate) fn nats(maps: &Maps) -> Result<Vec<(NatKey, FlowKey)>, TableError> {
-    once(maps.nats.entries())
+impl<'a> Usage<'a> {
+    fn new(settings: &'a Settings) -> Self {
+        Self { settings, flows: BTreeMap::new() }
+    }
+
+    fn count(&mut self, maps: &Maps, key: &FlowKey) -> Result<(), TableError> {
+        if self.settings.client_flows != 0 {
+            self.add(UsageKey::client(key.client));
+        }
+        if self.settings.site_flows != 0 {
+            let granule = Route::granule(&self.settings.transit, key.client);
+            let route = maps.routes.find(&granule)?.unwrap_or_default();
+            if route.is_set() && !route.is_own() {
+                self.add(UsageKey::site(route.site));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, of: UsageKey) {
+        *self.flows.entry(zerocopy::transmute!(of)).or_default() += 1;
+    }
+
+    /// Sets the programs' counts right, and drops those of whoever has no flow.
+    fn write(self, maps: &mut Maps) -> Result<(), TableError> {
+        for (of, _) in once::<_, _, 8>(maps.usages.entries())? {
+            let bytes: [u8; 8] = zerocopy::transmute!(of);
+            if !self.flows.contains_key(&bytes) {
+                maps.usages.remove(&of)?;
+            }
+        }
+        for (of, flows) in self.flows {
+            maps.usages.set(&zerocopy::transmute!(of), &FlowCount(flows))?;
+        }
+        Ok(())
+    }
+}
+
+/// All flows at a stage, each once, ordered by the bytes of their keys.
+pub(crate) fn flows(maps: &Maps, stage: Stage) -> Result<Vec<(FlowKey, Flow)>, TableError> {
+    match stage {
+        Stage::Opening => once::<_, _, 16>(maps.openings.entries()),
+        Stage::Confirmed => once::<_, _, 16>(maps.flows.entries()),
+    }
+}
+
+/// All ports reserved at a stage, each once, ordered by the bytes of their keys.
+pub(crate) fn nats(maps: &Maps, stage: Stage) -> Result<Vec<(NatKey, FlowKey)>, TableError> {
+    match stage {
+        Stage::Opening => once::<_, _, 16>(maps.opening_nats.entries()),
+        Stage::Confirmed => once::<_, _, 16>(maps.nats.entries()),
+    }
+}
+
+fn find(maps: &Maps, stage: Stage, key: &FlowKey) -> Result<Option<Flow>, TableError> {
+    match stage {
+        Stage::Opening => maps.openings.find(key),
+        Stage::Confirmed => maps.flows.find(key),
+    }
+}
+
+fn remove_flow(maps: &mut Maps, stage: Stage, key: &FlowKey) -> Result<(), TableError> {
+    match stage {
+        Stage::Opening => maps.openings.remove(key),
+        Stage::Confirmed => maps.flows.remove(key),
+    }
+}
+
+fn remove_nat(maps: &mut Maps, stage: Stage, nat: &NatKey) -> Result<(), TableError> {
+    match stage {
+        Stage::Opening => maps.opening_nats.remove(nat),
+        Stage::Confirmed => maps.nats.remove(nat),
+    }
+}
+
+fn set_nat(maps: &mut Maps, stage: Stage, nat: &NatKey, key: &FlowKey) -> Result<(), TableError> {
+    match stage {
+        Stage::Opening => maps.opening_nats.set(nat, key),
+        Stage::Confirmed => maps.nats.set(nat, key),
+    }
 }
 
 /// A key of either table, byte by byte.
 type Bytes = [u8; 16];
 
-fn bytes<K: Plain>(key: &K) -> Bytes {
-    const { assert!(size_of::<K>() == size_of::<Bytes>()) };
-    let mut bytes = Bytes::default();
+fn bytes<K: Plain, const N: usize>(key: &K) -> [u8; N] {
+    const { assert!(size_of::<K>() == N) };
+    let mut bytes = [0; N];
     bytes.copy_from_slice(key.as_bytes());
     bytes
 }
 
-fn once<K: Plain, V>(
+fn once<K: Plain, V, const N: usize>(
     entries: impl Iterator<Item = Result<(K, V), TableError>>,
 ) -> Result<Vec<(K, V)>, TableError> {
     let entries = entries.map(|entry| entry.map(|(key, value)| (bytes(&key), (key, value))));
-    let entries: BTreeMap<Bytes, (K, V)> = entries.collect::<Result<_, _>>()?;
+    let entries: BTreeMap<[u8; N], (K, V)> = entries.collect::<Result<_, _>>()?;
     Ok(entries.into_values().collect())
 }
 
@@ -119,8 +208,8 @@ fn is_over(flow: &Flow, settings: &Settings, now: Ticks) -> bool {
 }
 
 /// Whether the flow that a port is reserved for lives and uses that port.
-fn is_used(maps: &Maps, nat: &NatKey, key: &FlowKey) -> Result<bool, TableError> {
-    let flow = maps.flows.find(key)?;
+fn is_used(maps: &Maps, stage: Stage, nat: &NatKey, key: &FlowKey) -> Result<bool, TableError> {
+    let flow = find(maps, stage, key)?;
     Ok(flow.is_some_and(|flow| {
         flow.client_port == nat.client_port
             && flow.client == nat.clients

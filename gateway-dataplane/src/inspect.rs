@@ -5,9 +5,11 @@ use aya::maps::MapInfo;
 use gateway_common::{
     Reason, for_each_map,
     map::{
-        Allows, Clock, Counter, Counters, Current, Flow, FlowKey, Flows, Kind, Map, Names, NatKey,
-        Nats, Outcome, Ports, Presences, Routes, Services, SettingsSlots,
+        Allows, Backends, Clock, Counter, Counters, Current, Flow, FlowKey, Flows, Kind, Map,
+        Names, NatKey, Nats, OpeningNats, Openings, Outcome, Ports, Presences, Routes, Services,
+        SettingsSlots, Slots, Usages,
     },
+    tables::Stage,
 };
 use std::{fmt::Debug, net::Ipv4Addr, path::Path};
 use thiserror::Error;
@@ -16,6 +18,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 use crate::{
     attach::{self, AttachError, FoundAttachment},
     flows,
+    object::opening_capacity,
     pins::{BPFFS, Pins, PinsError},
     state::{Maps, Observed},
     table::{PerCpuTable, Shape, Table, TableError},
@@ -113,12 +116,18 @@ impl Inspector {
 
     /// All flows, ordered by the bytes of their keys.
     pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, InspectError> {
-        Ok(flows::flows(&self.maps)?)
+        let mut all = flows::flows(&self.maps, Stage::Confirmed)?;
+        all.extend(flows::flows(&self.maps, Stage::Opening)?);
+        all.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        Ok(all)
     }
 
     /// All reserved ports, ordered by the bytes of their keys.
     pub fn nats(&self) -> Result<Vec<(NatKey, FlowKey)>, InspectError> {
-        Ok(flows::nats(&self.maps)?)
+        let mut all = flows::nats(&self.maps, Stage::Confirmed)?;
+        all.extend(flows::nats(&self.maps, Stage::Opening)?);
+        all.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
+        Ok(all)
     }
 
     /// What became of all packets so far: outcomes first, then reasons, each with its count.
@@ -184,6 +193,7 @@ impl Inspector {
     ) -> Result<(&'static str, Shape, Found), InspectError> {
         let capacity = |declared: u32, name: &str| match name {
             Flows::NAME | Nats::NAME => self.flow_capacity,
+            Openings::NAME | OpeningNats::NAME => opening_capacity(self.flow_capacity),
             _ => declared,
         };
         macro_rules! dispatch {

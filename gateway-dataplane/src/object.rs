@@ -13,8 +13,8 @@ use aya_obj::{
 use gateway_common::{
     for_each_map,
     map::{
-        Allows, Clock, Counters, Current, Flows, Kind, Map, Names, Nats, Ports, Presences, Routes,
-        Services, SettingsSlots,
+        Allows, Backends, Clock, Counters, Current, Flows, Kind, Map, Names, Nats, OpeningNats,
+        Openings, Ports, Presences, Routes, Services, SettingsSlots, Slots, Usages,
     },
 };
 use thiserror::Error;
@@ -128,6 +128,8 @@ pub(crate) fn load(pins: &Pins, parameters: Parameters) -> Result<(), ObjectErro
     loader
         .map_max_entries(Flows::NAME, parameters.flow_capacity)
         .map_max_entries(Nats::NAME, parameters.flow_capacity)
+        .map_max_entries(Openings::NAME, opening_capacity(parameters.flow_capacity))
+        .map_max_entries(OpeningNats::NAME, opening_capacity(parameters.flow_capacity))
         .override_global("LINK_HEADER", &parameters.link_header, true);
     let mut object = loader.load(OBJECT).map_err(ObjectError::Load)?;
     for program in Program::ALL {
@@ -162,6 +164,12 @@ pub(crate) fn load(pins: &Pins, parameters: Parameters) -> Result<(), ObjectErro
     Ok(())
 }
 
+/// Room for flows that are not confirmed yet, beside `flow_capacity` that are: a quarter, but enough for a
+/// burst.
+pub(crate) const fn opening_capacity(flow_capacity: u32) -> u32 {
+    if flow_capacity / 4 > 4096 { flow_capacity / 4 } else { 4096 }
+}
+
 /// The declared maps by name, with the shape they are to have.
 pub(crate) fn shapes(flow_capacity: u32) -> BTreeMap<&'static str, Shape> {
     let mut shapes = BTreeMap::new();
@@ -173,6 +181,9 @@ pub(crate) fn shapes(flow_capacity: u32) -> BTreeMap<&'static str, Shape> {
     for_each_map!(add);
     shapes.insert(Flows::NAME, Shape::of::<Flows>(flow_capacity));
     shapes.insert(Nats::NAME, Shape::of::<Nats>(flow_capacity));
+    let opening = opening_capacity(flow_capacity);
+    shapes.insert(Openings::NAME, Shape::of::<Openings>(opening));
+    shapes.insert(OpeningNats::NAME, Shape::of::<OpeningNats>(opening));
     shapes
 }
 
@@ -230,6 +241,7 @@ fn number(kind: Kind) -> u32 {
     let kind = match kind {
         Kind::Array => bpf_map_type::BPF_MAP_TYPE_ARRAY,
         Kind::Hash | Kind::SparseHash => bpf_map_type::BPF_MAP_TYPE_HASH,
+        Kind::LruHash => bpf_map_type::BPF_MAP_TYPE_LRU_HASH,
         Kind::LpmTrie => bpf_map_type::BPF_MAP_TYPE_LPM_TRIE,
         Kind::PerCpuArray => bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY,
     };

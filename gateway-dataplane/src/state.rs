@@ -8,14 +8,15 @@
 use gateway_common::{
     desired::Tables,
     map::{
-        Allows, Counters, Current, Flows, Map, Names, Nats, Ports, Presences, Routes, Services,
-        Settings, SettingsSlots,
+        Allows, Backends, Counters, Current, Flows, Map, Names, Nats, OpeningNats, Openings, Ports,
+        Presences, Routes, Services, Settings, SettingsSlots, Slots, Usages,
     },
 };
 use thiserror::Error;
 
 use crate::{
     changes::{Change, diff},
+    object::opening_capacity,
     pins::Pins,
     table::{PerCpuTable, Table, TableError},
 };
@@ -65,16 +66,21 @@ pub struct Applied {
 /// The maps of one instance.
 pub(crate) struct Maps {
     pub(crate) allows: Table<Allows>,
+    pub(crate) backends: Table<Backends>,
     pub(crate) counters: PerCpuTable<Counters>,
     pub(crate) current: Table<Current>,
     pub(crate) flows: Table<Flows>,
     pub(crate) names: Table<Names>,
     pub(crate) nats: Table<Nats>,
+    pub(crate) opening_nats: Table<OpeningNats>,
+    pub(crate) openings: Table<Openings>,
     pub(crate) ports: Table<Ports>,
     pub(crate) presences: Table<Presences>,
     pub(crate) routes: Table<Routes>,
     pub(crate) services: Table<Services>,
     pub(crate) settings: Table<SettingsSlots>,
+    pub(crate) slots: Table<Slots>,
+    pub(crate) usages: Table<Usages>,
 }
 
 impl Maps {
@@ -82,18 +88,24 @@ impl Maps {
         fn open<M: Map>(pins: &Pins) -> Result<Table<M>, TableError> {
             Table::open(&pins.map(M::NAME), M::CAPACITY)
         }
+        let opening = opening_capacity(flow_capacity);
         Ok(Self {
             allows: open(pins)?,
+            backends: open(pins)?,
             counters: PerCpuTable::open(&pins.map(Counters::NAME))?,
             current: open(pins)?,
             flows: Table::open(&pins.map(Flows::NAME), flow_capacity)?,
             names: open(pins)?,
             nats: Table::open(&pins.map(Nats::NAME), flow_capacity)?,
+            opening_nats: Table::open(&pins.map(OpeningNats::NAME), opening)?,
+            openings: Table::open(&pins.map(Openings::NAME), opening)?,
             ports: open(pins)?,
             presences: open(pins)?,
             routes: open(pins)?,
             services: open(pins)?,
             settings: open(pins)?,
+            slots: open(pins)?,
+            usages: open(pins)?,
         })
     }
 
@@ -117,6 +129,8 @@ impl Maps {
                 presences: self.presences.filled(pool).collect::<Result<_, _>>()?,
                 routes: self.routes.filled(Routes::CAPACITY).collect::<Result<_, _>>()?,
                 services: self.services.entries().collect::<Result<_, _>>()?,
+                slots: self.slots.filled(Slots::CAPACITY).collect::<Result<_, _>>()?,
+                backends: self.backends.entries().collect::<Result<_, _>>()?,
                 ports: self.ports.entries().collect::<Result<_, _>>()?,
                 allows: self.allows.entries().collect::<Result<_, _>>()?,
                 names: self.names.entries().collect::<Result<_, _>>()?,
@@ -178,6 +192,8 @@ impl Maps {
             Change::Presence(key, value) => put(&mut self.presences, key, value.as_ref()),
             Change::Route(key, value) => put(&mut self.routes, key, value.as_ref()),
             Change::Service(key, value) => put(&mut self.services, key, value.as_ref()),
+            Change::Slot(key, value) => put(&mut self.slots, key, value.as_ref()),
+            Change::Backend(key, value) => put(&mut self.backends, key, value.as_ref()),
             Change::Port(key, value) => put(&mut self.ports, key, value.as_ref()),
             Change::Allow(key, value) => put(&mut self.allows, key, value.as_ref()),
             Change::Name(key, value) => put(&mut self.names, key, value.as_ref()),

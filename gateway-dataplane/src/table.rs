@@ -88,7 +88,7 @@ impl Shape {
             capacity,
             flags: match M::KIND {
                 Kind::LpmTrie | Kind::SparseHash => Self::NO_PREALLOCATION,
-                Kind::Array | Kind::Hash | Kind::PerCpuArray => 0,
+                Kind::Array | Kind::Hash | Kind::LruHash | Kind::PerCpuArray => 0,
             },
         }
     }
@@ -127,6 +127,7 @@ fn map_type(kind: Kind) -> MapType {
     match kind {
         Kind::Array => MapType::Array,
         Kind::Hash | Kind::SparseHash => MapType::Hash,
+        Kind::LruHash => MapType::LruHash,
         Kind::LpmTrie => MapType::LpmTrie,
         Kind::PerCpuArray => MapType::PerCpuArray,
     }

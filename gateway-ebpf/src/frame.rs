@@ -7,7 +7,8 @@ use core::mem::size_of;
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action,
+        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC,
+        bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1, xdp_action,
     },
     helpers::generated::{
         bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head,
@@ -22,8 +23,10 @@ use gateway_common::{
     path::Arrival,
     report::Report,
     tables::Tables,
-    verdict::{ArpReply, ChecksumEdit, Executor, Forward, PortEdit, Rewrite, Way},
-    wire::{IcmpEcho, IcmpError, Ipv4Header},
+    verdict::{
+        ArpReply, ChecksumEdit, Executor, Forward, HOST_LINK_ADDRESS, PortEdit, Rewrite, Way,
+    },
+    wire::{EtherType, Ethernet, IcmpEcho, IcmpError, Ipv4Header},
 };
 use zerocopy::FromBytes;
 
@@ -35,6 +38,7 @@ pub(crate) const ETHERNET: u32 = 14;
 /// from `BPF_PROG_TEST_RUN` without a device: a dry run.
 const LOOPBACK: u32 = 1;
 const PACKET_HOST: u32 = 0;
+const AF_INET: u32 = 2;
 
 /// Where packet memory lies.
 trait Memory {
@@ -256,19 +260,54 @@ impl Skb {
         TC_ACT_SHOT
     }
 
+    /// Makes room for a link-layer header if the packet has none: `bpf_redirect_neigh` drops one without
+    /// (`__bpf_redirect_neigh`, since b4ab31414970 in 5.10).
     #[inline(always)]
-    fn to_neighbour(&self, interface: u32) -> i32 {
-        // `bpf_redirect_neigh` drops a packet that has no link-layer header in front of its network
-        // header (`__bpf_redirect_neigh`, since b4ab31414970 in 5.10), so one is made first.
-        if self.ip == 0 {
-            // SAFETY: the context is the program's own.
-            let code = unsafe { bpf_skb_change_head(self.raw(), ETHERNET, 0) };
-            if code != 0 {
-                return self.failed();
-            }
+    fn make_ethernet(&self) -> bool {
+        // SAFETY: the context is the program's own.
+        self.ip != 0 || unsafe { bpf_skb_change_head(self.raw(), ETHERNET, 0) } == 0
+    }
+
+    #[inline(always)]
+    fn to_lan(&self, interface: u32) -> i32 {
+        if !self.make_ethernet() {
+            return self.failed();
         }
-        // SAFETY: no parameters means that the kernel looks the neighbour up by the destination.
+        // SAFETY: no parameters means that the kernel looks the route up by the destination.
         unsafe { bpf_redirect_neigh(interface, core::ptr::null_mut(), 0, 0) as i32 }
+    }
+
+    /// Without a look at the host's routes: the receiver is its own next hop.
+    #[inline(always)]
+    fn to_neighbour(&self, interface: u32, receiver: [u8; 4]) -> i32 {
+        if !self.make_ethernet() {
+            return self.failed();
+        }
+        let mut hop = bpf_redir_neigh {
+            nh_family: AF_INET,
+            __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 {
+                ipv6_nh: [u32::from_ne_bytes(receiver), 0, 0, 0],
+            },
+        };
+        let size = size_of::<bpf_redir_neigh>() as i32;
+        // SAFETY: the parameters outlive the call, which copies them.
+        unsafe { bpf_redirect_neigh(interface, &raw mut hop, size, 0) as i32 }
+    }
+
+    /// Both ends of the veth pair towards the host have the same hardware address, so what leaves the far
+    /// end is for the host.
+    #[inline(always)]
+    fn to_host(&self, interface: u32) -> i32 {
+        let header = Ethernet {
+            destination: HOST_LINK_ADDRESS,
+            source: HOST_LINK_ADDRESS,
+            ether_type: EtherType::IPV4,
+        };
+        if !self.make_ethernet() || !store(self, 0, header) {
+            return self.failed();
+        }
+        // SAFETY: takes numbers only.
+        unsafe { bpf_redirect(interface, 0) as i32 }
     }
 
     /// Writes the edits. Header bytes first: the checksum helpers may move the packet.
@@ -383,7 +422,9 @@ impl Executor for Skb {
             // SAFETY: takes numbers only. The kernel strips the link-layer header for a device that
             // has none.
             Way::Link | Way::Relay => unsafe { bpf_redirect(interface, 0) as i32 },
-            Way::Lan => self.to_neighbour(interface),
+            Way::Lan => self.to_lan(interface),
+            Way::Neighbour => self.to_neighbour(interface, forward.rewrite.header.destination),
+            Way::Host => self.to_host(interface),
         }
     }
 }

@@ -3,15 +3,16 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
     macros::btf_map,
 };
 use gateway_common::{
-    TransitAddress,
+    LocalAddress, TransitAddress,
     map::{
-        Allow, Allows, Clock, ClockTick, Counters, Flow, FlowKey, Flows, Map, Name, NameKey, Names,
-        NatKey, Nats, PortMapping, Ports, Presence, Presences, Route, Routes, Service, Services,
-        Settings, SettingsSlots,
+        Allow, Allows, Backend, BackendKey, Backends, Clock, ClockTick, Counters, Flow, FlowCount,
+        FlowKey, Flows, Map, Name, NameKey, Names, NatKey, Nats, OpeningNats, Openings,
+        PortMapping, Ports, Presence, Presences, Route, Routes, Service, Services, Settings,
+        SettingsSlots, Slots, UsageKey, Usages,
     },
 };
 
@@ -24,6 +25,9 @@ const fn capacity<M: Map>() -> usize {
 
 #[btf_map(name = "allows4")]
 pub(crate) static ALLOWS: LpmTrie<[u32; 2], Allow, { capacity::<Allows>() }> = LpmTrie::new();
+#[btf_map(name = "backends4")]
+pub(crate) static BACKENDS: HashMap<BackendKey, Backend, { capacity::<Backends>() }, SPARSE> =
+    HashMap::new();
 #[btf_map(name = "clock")]
 pub(crate) static CLOCK: Array<ClockTick, { capacity::<Clock>() }> = Array::new();
 #[btf_map(name = "counters")]
@@ -36,6 +40,12 @@ pub(crate) static FLOWS: HashMap<FlowKey, Flow, { capacity::<Flows>() }> = HashM
 pub(crate) static NAMES: HashMap<NameKey, Name, { capacity::<Names>() }, SPARSE> = HashMap::new();
 #[btf_map(name = "nats4")]
 pub(crate) static NATS: HashMap<NatKey, FlowKey, { capacity::<Nats>() }> = HashMap::new();
+#[btf_map(name = "opening4")]
+pub(crate) static OPENINGS: LruHashMap<FlowKey, Flow, { capacity::<Openings>() }> =
+    LruHashMap::new();
+#[btf_map(name = "opening_nats4")]
+pub(crate) static OPENING_NATS: LruHashMap<NatKey, FlowKey, { capacity::<OpeningNats>() }> =
+    LruHashMap::new();
 #[btf_map(name = "ports4")]
 pub(crate) static PORTS: LpmTrie<[u32; 2], PortMapping, { capacity::<Ports>() }> = LpmTrie::new();
 #[btf_map(name = "presences4")]
@@ -47,3 +57,8 @@ pub(crate) static SERVICES: HashMap<TransitAddress, Service, { capacity::<Servic
     HashMap::new();
 #[btf_map(name = "settings")]
 pub(crate) static SETTINGS: Array<Settings, { capacity::<SettingsSlots>() }> = Array::new();
+#[btf_map(name = "slots4")]
+pub(crate) static SLOTS: Array<LocalAddress, { capacity::<Slots>() }> = Array::new();
+#[btf_map(name = "usage4")]
+pub(crate) static USAGES: LruHashMap<UsageKey, FlowCount, { capacity::<Usages>() }> =
+    LruHashMap::new();

@@ -6,21 +6,21 @@ use core::ptr::NonNull;
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    btf_maps::HashMap,
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
     maps::lpm_trie::Key,
 };
 use gateway_common::{
-    Ticks, TransitAddress,
+    LocalAddress, Ticks, TransitAddress,
     map::{
-        Allow, AllowKey, ClockTick, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping, Presence,
-        Route, Service, Settings,
+        Allow, AllowKey, BackendKey, ClockTick, Counter, Flow, FlowCount, FlowKey, NatKey, PortKey,
+        PortMapping, Presence, Route, Service, Settings, UsageKey,
     },
-    tables::{Carried, FlowSlot, Insertion, Tables},
+    tables::{Carried, FlowSlot, Insertion, Stage, Tables},
 };
 
 use crate::maps::{
-    ALLOWS, CLOCK, COUNTERS, CURRENT, FLOWS, NATS, PORTS, PRESENCES, ROUTES, SERVICES, SETTINGS,
+    ALLOWS, BACKENDS, CLOCK, COUNTERS, CURRENT, FLOWS, NATS, OPENING_NATS, OPENINGS, PORTS,
+    PRESENCES, ROUTES, SERVICES, SETTINGS, SLOTS, USAGES,
 };
 
 /// The pinned maps.
@@ -79,6 +79,16 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn slot(&self, number: u32) -> Option<LocalAddress> {
+        SLOTS.get(number).copied()
+    }
+
+    #[inline(always)]
+    fn keeps_flows(&self, backend: &BackendKey) -> bool {
+        BACKENDS.get_ptr(backend).is_some()
+    }
+
+    #[inline(always)]
     fn port(&self, key: &PortKey) -> Option<PortMapping> {
         PORTS.get(&Key::new(key.bits(), key.data())).copied()
     }
@@ -89,37 +99,83 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn flow(&self, key: &FlowKey) -> Option<KernelSlot> {
-        let entry = NonNull::new(FLOWS.get_ptr_mut(key)?)?;
-        Some(KernelSlot { entry, dry_run: self.dry_run })
+    fn flow(&self, stage: Stage, key: &FlowKey) -> Option<KernelSlot> {
+        let entry = match stage {
+            Stage::Opening => OPENINGS.get_ptr_mut(key)?,
+            Stage::Confirmed => FLOWS.get_ptr_mut(key)?,
+        };
+        Some(KernelSlot { entry: NonNull::new(entry)?, dry_run: self.dry_run })
     }
 
     #[inline(always)]
-    fn insert_flow(&self, key: &FlowKey, flow: &Flow) -> Insertion {
-        if self.dry_run { Insertion::Inserted } else { insert(&FLOWS, key, flow) }
-    }
-
-    #[inline(always)]
-    fn remove_flow(&self, key: &FlowKey) {
-        if !self.dry_run {
-            let _ = FLOWS.remove(key);
+    fn insert_flow(&self, stage: Stage, key: &FlowKey, flow: &Flow) -> Insertion {
+        if self.dry_run {
+            return Insertion::Inserted;
+        }
+        match stage {
+            Stage::Opening => inserted(OPENINGS.insert(key, flow, NEW)),
+            Stage::Confirmed => inserted(FLOWS.insert(key, flow, NEW)),
         }
     }
 
     #[inline(always)]
-    fn nat(&self, key: &NatKey) -> Option<FlowKey> {
-        read(NATS.get_ptr(key))
+    fn remove_flow(&self, stage: Stage, key: &FlowKey) {
+        if self.dry_run {
+            return;
+        }
+        let _ = match stage {
+            Stage::Opening => OPENINGS.remove(key),
+            Stage::Confirmed => FLOWS.remove(key),
+        };
     }
 
     #[inline(always)]
-    fn insert_nat(&self, key: &NatKey, flow: &FlowKey) -> Insertion {
-        if self.dry_run { Insertion::Inserted } else { insert(&NATS, key, flow) }
+    fn nat(&self, stage: Stage, key: &NatKey) -> Option<FlowKey> {
+        match stage {
+            Stage::Opening => read(OPENING_NATS.get_ptr(key)),
+            Stage::Confirmed => read(NATS.get_ptr(key)),
+        }
     }
 
     #[inline(always)]
-    fn remove_nat(&self, key: &NatKey) {
-        if !self.dry_run {
-            let _ = NATS.remove(key);
+    fn insert_nat(&self, stage: Stage, key: &NatKey, flow: &FlowKey) -> Insertion {
+        if self.dry_run {
+            return Insertion::Inserted;
+        }
+        match stage {
+            Stage::Opening => inserted(OPENING_NATS.insert(key, flow, NEW)),
+            Stage::Confirmed => inserted(NATS.insert(key, flow, NEW)),
+        }
+    }
+
+    #[inline(always)]
+    fn remove_nat(&self, stage: Stage, key: &NatKey) {
+        if self.dry_run {
+            return;
+        }
+        let _ = match stage {
+            Stage::Opening => OPENING_NATS.remove(key),
+            Stage::Confirmed => NATS.remove(key),
+        };
+    }
+
+    #[inline(always)]
+    fn usage(&self, of: &UsageKey) -> u64 {
+        read(USAGES.get_ptr(of)).map_or(0, |count| count.0)
+    }
+
+    #[inline(always)]
+    fn use_more(&self, of: &UsageKey) {
+        if self.dry_run {
+            return;
+        }
+        match USAGES.get_ptr_mut(of) {
+            // SAFETY: the kernel returned it; an aligned word. Two CPUs that add at once may lose one; the
+            // next sweep puts that right.
+            Some(count) => unsafe { (*count).0 = (*count).0.wrapping_add(1) },
+            None => {
+                let _ = USAGES.insert(of, &FlowCount(1), NEW);
+            }
         }
     }
 
@@ -187,12 +243,15 @@ fn read<V: Copy>(entry: Option<*const V>) -> Option<V> {
     entry.map(|entry| unsafe { entry.read() })
 }
 
+/// The flag for entries that must not be there yet.
+const NEW: u64 = BPF_NOEXIST as u64;
+
 /// The return code becomes a plain value at once: verifiers of kernels 5.10 to 6.7 can prune a live
 /// branch behind a match on a helper's result (mended by d028f87517d6 in 6.8).
 #[inline(always)]
-fn insert<K, V, const N: usize>(map: &HashMap<K, V, N>, key: &K, value: &V) -> Insertion {
+fn inserted(result: Result<(), i32>) -> Insertion {
     const EEXIST: i32 = -17;
-    let code = map.insert(key, value, u64::from(BPF_NOEXIST)).err().unwrap_or(0);
+    let code = result.err().unwrap_or(0);
     if code == 0 {
         Insertion::Inserted
     } else if code == EEXIST {

@@ -18,7 +18,7 @@ use gateway_common::{
     LocalAddress, Reason,
     desired::Tables,
     host::{self, MemoryTables},
-    map::{Counter, Flow, FlowKey, Outcome, Presence, PresenceKind, Service, ServiceKind},
+    map::{BackendKey, Counter, Flow, FlowKey, Outcome, Presence, PresenceKind},
     path::Arrival,
     report::Report,
     time::Ticks,
@@ -334,11 +334,10 @@ fn variants(devices: Devices) -> Vec<Tables> {
     withdrawn.allows.pop_first();
     withdrawn.allows.pop_last();
     let mut moved = base.clone();
-    for service in moved.services.values_mut() {
-        if let ServiceKind::Here { backend, clients } = service.kind() {
-            let backend = LocalAddress(gateway_common::Ipv4::from_number(backend.0.number() + 1));
-            *service = Service::new(ServiceKind::Here { backend, clients });
-        }
+    let backends: Vec<BackendKey> = base.backends.keys().copied().collect();
+    for BackendKey { service, address } in backends {
+        let next = LocalAddress(gateway_common::Ipv4::from_number(address.0.number() + 1));
+        moved.serve(service, &[address, next, next]);
     }
     let mut poorer = base.clone();
     poorer.settings.relay = 0;
@@ -350,7 +349,9 @@ fn variants(devices: Devices) -> Vec<Tables> {
     });
     poorer.presences.insert(60, Presence::new(PresenceKind::Client));
     let mut smaller = base.clone();
-    smaller.settings.link_mss = 1000;
+    for route in smaller.routes.values_mut() {
+        route.mtu = 1040;
+    }
     smaller.settings.network_count = 1;
     let variants = [&base, &withdrawn, &base, &moved, &base, &poorer, &base, &smaller];
     // Nothing times out while the test runs, however slow the machine.

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{map, port::leading_bits_agree};
-use crate::address::{Ipv4, TransitAddress};
+use crate::address::{Ipv4, LocalAddress, TransitAddress};
 
 map! {
     /// Service and client prefix to the rule that allows it. What is not here is refused. Read only
@@ -71,7 +71,7 @@ impl Default for AllowKey {
     }
 }
 
-/// A permission.
+/// A permission, and what its clients appear as at the service's site.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -79,4 +79,60 @@ impl Default for AllowKey {
 pub struct Allow {
     /// Number of the rule that grants it, with a name in [`super::Names`].
     pub rule: u32,
+    kind: u32,
+    presence: LocalAddress,
+    hosts: u32,
+}
+
+/// What the back end sees as the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAddress {
+    /// Nothing here: the service is at another site.
+    Elsewhere,
+    /// One client presence for all clients; ports are translated.
+    Shared(LocalAddress),
+    /// A client presence for each client; ports stay. Presences follow each other as transit addresses
+    /// do.
+    Own {
+        /// The presence of the client whose `hosts` bits are all zero.
+        first: LocalAddress,
+        /// The bits of a transit address that tell the clients apart.
+        hosts: u32,
+    },
+}
+
+impl Allow {
+    /// The permission that rule number `rule` grants.
+    pub const fn new(rule: u32, clients: ClientAddress) -> Self {
+        match clients {
+            ClientAddress::Elsewhere => {
+                Self { rule, kind: 0, presence: LocalAddress(Ipv4::NONE), hosts: 0 }
+            }
+            ClientAddress::Shared(presence) => Self { rule, kind: 1, presence, hosts: 0 },
+            ClientAddress::Own { first, hosts } => Self { rule, kind: 2, presence: first, hosts },
+        }
+    }
+
+    /// What its clients appear as; unknown numbers appear nowhere.
+    pub const fn clients(self) -> ClientAddress {
+        match self.kind {
+            1 => ClientAddress::Shared(self.presence),
+            2 => ClientAddress::Own { first: self.presence, hosts: self.hosts },
+            _ => ClientAddress::Elsewhere,
+        }
+    }
+
+    /// The client presence of `client`; none where the service is at another site.
+    #[inline(always)]
+    pub const fn presence(&self, client: TransitAddress) -> LocalAddress {
+        LocalAddress(Ipv4::from_number(
+            self.presence.0.number().wrapping_add(client.0.number() & self.hosts),
+        ))
+    }
+
+    /// Whether clients keep their ports at the back end.
+    #[inline(always)]
+    pub const fn keeps_ports(&self) -> bool {
+        self.kind == 2
+    }
 }

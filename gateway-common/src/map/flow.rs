@@ -13,6 +13,12 @@ map! {
     Flows = "flows4": Hash, FlowKey => Flow, 1 << 16
 }
 
+map! {
+    /// Flows that are not confirmed by both ends yet. They make room for each other when there are too
+    /// many, and never for those in [`Flows`], where they go when they are confirmed.
+    Openings = "opening4": LruHash, FlowKey => Flow, 1 << 14
+}
+
 /// What a flow is called between gateways. Both gateways, and both directions at each of them,
 /// derive the same key from a packet.
 #[derive(Clone, Copy, Debug, Default, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -236,11 +242,13 @@ pub enum FlowState {
     Asked = 5,
     /// Not TCP: both sides spoke.
     Answered = 6,
+    /// TCP: the service took the SYN, the client has not confirmed.
+    Accepted = 7,
 }
 
 impl FlowState {
     /// Number of states.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// All of them, by number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -251,6 +259,7 @@ impl FlowState {
         Self::Closed,
         Self::Asked,
         Self::Answered,
+        Self::Accepted,
     ];
 
     /// The state with this number; numbers out of range, which nothing writes, are the one that
@@ -264,7 +273,17 @@ impl FlowState {
             3 => Self::ServiceClosed,
             5 => Self::Asked,
             6 => Self::Answered,
+            7 => Self::Accepted,
             _ => Self::Closed,
+        }
+    }
+
+    /// Whether both ends want the flow: from then on it never makes room for others.
+    #[inline(always)]
+    pub const fn is_confirmed(self) -> bool {
+        match self {
+            Self::Open | Self::ClientClosed | Self::ServiceClosed | Self::Answered => true,
+            Self::Opening | Self::Accepted | Self::Asked | Self::Closed => false,
         }
     }
 
@@ -278,6 +297,7 @@ impl FlowState {
             Self::Closed => "closed",
             Self::Asked => "asked",
             Self::Answered => "answered",
+            Self::Accepted => "accepted",
         }
     }
 }

@@ -23,7 +23,8 @@ pub trait Layout: super::Plain {
 }
 
 /// The committed layouts by ABI, the latest last.
-pub const COMMITTED: &[(u32, &str)] = &[(2, include_str!("../../abi/2.txt"))];
+pub const COMMITTED: &[(u32, &str)] =
+    &[(2, include_str!("../../abi/2.txt")), (3, include_str!("../../abi/3.txt"))];
 
 /// Implements [`Layout`]; every field must be named, in order.
 macro_rules! layout {
@@ -69,8 +70,9 @@ mod tests {
     use crate::{
         for_each_map,
         map::{
-            ABI, Allows, Clock, Counters, Current, Flow, FlowKey, Flows, Map, Names, NatKey, Nats,
-            Ports, Presences, Routes, Services, SettingsSlots, settings,
+            ABI, Allows, Backends, Clock, Counters, Current, Flow, FlowKey, Flows, Map, Names,
+            NatKey, Nats, OpeningNats, Openings, Ports, Presences, Routes, Services, SettingsSlots,
+            Slots, Usages, settings,
         },
     };
 

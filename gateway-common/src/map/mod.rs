@@ -17,23 +17,27 @@ mod presence;
 mod route;
 mod service;
 mod settings;
+mod usage;
 
-pub use allow::{Allow, AllowKey, Allows};
+pub use allow::{Allow, AllowKey, Allows, ClientAddress};
 pub use clock::{Clock, ClockTick};
 pub use counter::{Counter, Counters, Outcome};
-pub use flow::{Direction, Endpoints, Flow, FlowKey, FlowState, Flows};
+pub use flow::{Direction, Endpoints, Flow, FlowKey, FlowState, Flows, Openings};
 pub use name::{Name, NameKey, NameKind, Names};
-pub use nat::{NatKey, Nats};
+pub use nat::{NatKey, Nats, OpeningNats};
 pub use port::{PortKey, PortMapping, Ports};
 pub use presence::{Presence, PresenceKind, Presences};
 pub use route::{Route, Routes, SiteNumber};
-pub use service::{Service, ServiceKind, Services};
-pub use settings::{Current, Network, Settings, SettingsSlots, Timeouts};
+pub use service::{
+    Backend, BackendKey, BackendState, Backends, Service, ServiceKind, Services, Slots,
+};
+pub use settings::{Current, Network, NetworkFlags, Settings, SettingsSlots, Timeouts};
+pub use usage::{FlowCount, Owner, UsageKey, Usages};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of the map layouts that are committed last.
-const COMMITTED: u32 = 2;
+const COMMITTED: u32 = 3;
 
 /// Number of the map layouts below. Pins live in a directory named by it. A build that rehearses an
 /// upgrade has the number that comes next.
@@ -53,6 +57,8 @@ pub enum Kind {
     Hash,
     /// `BPF_MAP_TYPE_HASH` with `BPF_F_NO_PREALLOC`: filled by configuration, costs what it holds.
     SparseHash,
+    /// `BPF_MAP_TYPE_LRU_HASH`: when it is full, the entry longest out of use makes room.
+    LruHash,
     /// `BPF_MAP_TYPE_LPM_TRIE`: keys begin with a prefix length, the longest match wins.
     LpmTrie,
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
@@ -65,7 +71,8 @@ pub trait Map {
     const NAME: &'static str;
     /// Its type.
     const KIND: Kind;
-    /// Most entries it holds; for [`Flows`] and [`Nats`] the default, chosen anew at load.
+    /// Most entries it holds; for [`Flows`], [`Nats`], [`Openings`] and [`OpeningNats`] the default, chosen
+    /// anew at load.
     const CAPACITY: u32;
     /// What it is looked up by.
     type Key: Plain;
@@ -95,8 +102,8 @@ pub(crate) use map;
 macro_rules! for_each_map {
     ($callback:ident) => {
         $callback! {
-            Allows, Clock, Counters, Current, Flows, Names, Nats, Ports, Presences, Routes, Services,
-            SettingsSlots
+            Allows, Backends, Clock, Counters, Current, Flows, Names, Nats, OpeningNats, Openings, Ports,
+            Presences, Routes, Services, SettingsSlots, Slots, Usages
         }
     };
 }

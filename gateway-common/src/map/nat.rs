@@ -11,6 +11,11 @@ map! {
     Nats = "nats4": Hash, NatKey => FlowKey, 1 << 16
 }
 
+map! {
+    /// Likewise, of flows in [`super::Openings`].
+    OpeningNats = "opening_nats4": LruHash, NatKey => FlowKey, 1 << 14
+}
+
 /// A back end's reply as it arrives from the LAN.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,

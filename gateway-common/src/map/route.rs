@@ -39,6 +39,11 @@ pub struct Route {
     pub site: SiteNumber,
     /// Index of the link device that reaches it; 0 for this site itself.
     pub link: u32,
+    /// Index of a second link device that its packets may come by, while a link is being replaced; 0 for
+    /// none.
+    pub also: u32,
+    /// Octets that an IP packet into the link may have.
+    pub mtu: u32,
 }
 
 impl Route {
@@ -56,6 +61,12 @@ impl Route {
     #[inline(always)]
     pub const fn is_set(self) -> bool {
         self.site.0 != 0
+    }
+
+    /// Whether packets of its owner may come by the link device `interface`.
+    #[inline(always)]
+    pub const fn comes_by(self, interface: u32) -> bool {
+        self.is_set() && !self.is_own() && (self.link == interface || self.also == interface)
     }
 
     /// Whether this gateway's own site owns it.

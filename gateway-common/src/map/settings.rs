@@ -35,8 +35,12 @@ pub struct Settings {
     pub transit: Prefix,
     /// This site's own part of it. Clients are in the lower half, services in the upper.
     pub block: Prefix,
-    /// Largest TCP segment that fits a link, in octets: announced segment sizes are lowered to it.
-    pub link_mss: u32,
+    /// Most flows of one client; 0 for no limit.
+    pub client_flows: u32,
+    /// Most flows of one other site's clients here; 0 for no limit.
+    pub site_flows: u32,
+    /// Not zero while TCP connections that nobody here knows may go on without a new SYN.
+    pub adopt: u32,
     /// How many of `networks` are in use.
     pub network_count: u32,
     /// The client networks.
@@ -47,11 +51,13 @@ pub struct Settings {
 
 /// Layout of the structs here, for the committed layouts.
 #[cfg(test)]
-pub(super) const LAYOUT: &str = "settings: generation4 relay4 pool8 transit8 block8 link_mss4 network_count4 networks[prefix8 first4 interface4 mac6 pad2]x8 timeouts4x8\n";
+pub(super) const LAYOUT: &str = "settings: generation4 relay4 pool8 transit8 block8 client_flows4 site_flows4 adopt4 network_count4 networks[prefix8 first4 interface4 mtu4 mac6 flags2]x16 timeouts4x8\n";
 
 impl Settings {
-    /// Most client networks of a site.
-    pub const NETWORKS: usize = 8;
+    /// Room for client networks and for networks of the gateway host.
+    pub const NETWORKS: usize = 16;
+    /// Most client networks behind LAN interfaces.
+    pub const LAN_NETWORKS: usize = 8;
 
     /// The client network that holds `address`.
     #[inline(always)]
@@ -85,7 +91,7 @@ impl Settings {
     }
 }
 
-/// A client network and the interface it is behind.
+/// A client network and the interface it is behind. The first that holds an address counts.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -97,10 +103,33 @@ pub struct Network {
     pub first: u32,
     /// Index of the interface.
     pub interface: u32,
+    /// Octets that an IP packet out of the interface may have.
+    pub mtu: u32,
     /// The interface's hardware address, for answers to ARP.
     pub mac: [u8; 6],
-    /// Zero.
-    pub padding: [u8; 2],
+    /// What is particular about it.
+    pub flags: NetworkFlags,
+}
+
+/// What is particular about a client network.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct NetworkFlags(pub u16);
+
+impl NetworkFlags {
+    /// Its addresses are the gateway host's own, or routed by it: the interface is the far end of
+    /// `presence0`.
+    pub const HOST: Self = Self(1);
+    /// Each of its hosts is on the interface's own network, without a router in between.
+    pub const ON_LINK: Self = Self(2);
+
+    /// Whether all of `flags` are set.
+    #[inline(always)]
+    pub const fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
 }
 
 /// How long an idle flow lives, by [`FlowState`], in ticks of [`crate::Ticks`].
@@ -135,6 +164,8 @@ impl Default for Timeouts {
     /// were answered; an unanswered SYN may go sooner. Open: REQ-5, 2 hours 4 minutes. UDP: RFC 4787
     /// REQ-5, at least 2 minutes. ICMP: RFC 5508 REQ-2, at least 60 seconds.
     fn default() -> Self {
-        Self::from_milliseconds([30_000, 7_440_000, 300_000, 300_000, 10_000, 120_000, 180_000])
+        Self::from_milliseconds([
+            30_000, 7_440_000, 300_000, 300_000, 10_000, 120_000, 180_000, 30_000,
+        ])
     }
 }

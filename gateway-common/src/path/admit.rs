@@ -3,22 +3,31 @@
 
 use super::{
     Arrival, Packet, Transport, flow,
-    nat::{self, Reserved},
+    open::{confirm, open},
 };
 use crate::{
-    LocalAddress, Port, Reason,
+    Ipv4, LocalAddress, Port, Reason,
     map::{
-        AllowKey, Counter, Direction, Endpoints, Flow, FlowKey, Outcome, PortKey, ServiceKind,
-        Settings,
+        Allow, AllowKey, BackendKey, Counter, Direction, Endpoints, Flow, FlowKey, Outcome,
+        PortKey, ServiceKind, Settings, SiteNumber,
     },
-    tables::{FlowSlot, Insertion, Tables},
+    tables::{FlowSlot, Stage, Tables},
 };
 
 /// Where a packet came from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
+    /// A host of this site.
     Lan,
-    Link,
+    /// This site's gateway.
+    Link(SiteNumber),
+}
+
+impl From {
+    #[inline(always)]
+    pub(super) const fn is_link(self) -> bool {
+        matches!(self, Self::Link(_))
+    }
 }
 
 /// A packet's way through the gateway, granted.
@@ -42,31 +51,35 @@ pub(super) fn admit<T: Tables>(
     arrival: Arrival,
     from: From,
 ) -> Result<Passage, Reason> {
-    if let Some(slot) = tables.flow(key) {
+    let (stage, slot) = find(tables, settings, key, arrival);
+    if let Some(slot) = slot {
         let flow = slot.read();
-        if flow::is_alive(&flow, settings, arrival) {
-            check_reply(&flow, packet, direction, from)?;
-            let rule = if flow.generation == settings.generation {
-                0
-            } else {
-                judge_anew(tables, settings, key, &flow, &slot)?
-            };
-            // An error keeps nothing alive (RFC 5508 section 4.3, REQ-6, asks that of a NAT) and
-            // counts for nothing: a router may have sent it, not the flow's other end.
-            if packet.transport != Transport::Error {
-                slot.carried(flow::carried(packet, flow.state(), direction, arrival));
+        check_reply(&flow, packet, direction, from)?;
+        let rule = if flow.generation == settings.generation {
+            0
+        } else {
+            judge_anew(tables, settings, stage, key, &flow, &slot)?
+        };
+        // An error keeps nothing alive (RFC 5508 section 4.3, REQ-6, asks that of a NAT) and counts for
+        // nothing: a router may have sent it, not the flow's other end.
+        if packet.transport != Transport::Error {
+            let carried = flow::carried(packet, flow.state(), direction, arrival);
+            slot.carried(carried);
+            if stage == Stage::Opening && carried.state.is_confirmed() {
+                let here = from.is_link() == (direction == Direction::Forward);
+                confirm(tables, key, &slot.read(), here)?;
             }
-            return Ok(Passage { ends: flow.endpoints(), rule });
         }
+        return Ok(Passage { ends: flow.endpoints(), rule });
     }
     if direction == Direction::Reverse {
         return Err(Reason::NoFlow);
     }
     let judgement = judge(tables, key)?;
-    packet.opens()?;
+    packet.opens(settings.adopt != 0)?;
     let ends = open(tables, settings, key, judgement, packet, arrival, from)?;
     tables.count(Counter::Outcome(Outcome::Opened));
-    Ok(Passage { ends, rule: judgement.rule })
+    Ok(Passage { ends, rule: judgement.allow.rule })
 }
 
 /// Whether [`admit`] would let the flow `key` carry `packet`, as far as that can be told without
@@ -80,21 +93,41 @@ pub(super) fn would_admit<T: Tables>(
     direction: Direction,
     arrival: Arrival,
 ) -> Result<(), Reason> {
-    if let Some(slot) = tables.flow(key) {
+    let (_, slot) = find(tables, settings, key, arrival);
+    if let Some(slot) = slot {
         let flow = slot.read();
-        if flow::is_alive(&flow, settings, arrival) {
-            check_reply(&flow, packet, direction, From::Lan)?;
-            if flow.generation != settings.generation {
-                judge_known(tables, key, &flow)?;
-            }
-            return Ok(());
+        check_reply(&flow, packet, direction, From::Lan)?;
+        if flow.generation != settings.generation {
+            judge_known(tables, key, &flow)?;
         }
+        return Ok(());
     }
     if direction == Direction::Reverse {
         return Err(Reason::NoFlow);
     }
     judge(tables, key)?;
-    packet.opens()
+    packet.opens(settings.adopt != 0)
+}
+
+/// The flow with this key, if it has not timed out.
+#[inline(always)]
+fn find<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    key: &FlowKey,
+    arrival: Arrival,
+) -> (Stage, Option<T::Slot>) {
+    if let Some(slot) = tables.flow(Stage::Confirmed, key)
+        && flow::is_alive(&slot.read(), settings, arrival)
+    {
+        return (Stage::Confirmed, Some(slot));
+    }
+    if let Some(slot) = tables.flow(Stage::Opening, key)
+        && flow::is_alive(&slot.read(), settings, arrival)
+    {
+        return (Stage::Opening, Some(slot));
+    }
+    (Stage::Opening, None)
 }
 
 /// A back end's reply found its flow by a reserved port. The reservation may outlive the flow, and the
@@ -106,7 +139,7 @@ fn check_reply(
     direction: Direction,
     from: From,
 ) -> Result<(), Reason> {
-    let replies = direction == Direction::Reverse && from == From::Lan;
+    let replies = direction == Direction::Reverse && !from.is_link();
     if replies && flow.client_port != packet.destination_port {
         return Err(Reason::NoFlow);
     }
@@ -115,16 +148,18 @@ fn check_reply(
 
 /// A permission, and how the service is reached at this site.
 #[derive(Clone, Copy)]
-struct Judgement {
-    rule: u32,
+pub(super) struct Judgement {
+    pub(super) allow: Allow,
     /// The service is at this site.
-    is_here: bool,
-    /// What it is called on this site's LAN: its presence, or the back end.
-    service: LocalAddress,
-    /// Its port there.
-    port: Port,
-    /// What remote clients are called on this site's LAN, if the service is here.
-    clients: LocalAddress,
+    pub(super) is_here: bool,
+    /// Its presence, if it is at another.
+    pub(super) presence: LocalAddress,
+    /// Its back ends' first slot, if it is here.
+    pub(super) first: u32,
+    /// How many slots they have.
+    pub(super) count: u32,
+    /// Its port at this site.
+    pub(super) port: Port,
 }
 
 /// Judges the flow `key` by the tables alone.
@@ -136,22 +171,27 @@ fn judge<T: Tables>(tables: &T, key: &FlowKey) -> Result<Judgement, Reason> {
     };
     let port = PortKey::exact(key.service, key.protocol, key.service_port);
     let Some(mapping) = tables.port(&port) else { return Err(Reason::PortNotServed) };
-    let rule = allow.rule;
+    let mut judgement = Judgement {
+        allow,
+        is_here: false,
+        presence: LocalAddress(Ipv4::NONE),
+        first: 0,
+        count: 0,
+        port: key.service_port,
+    };
     match service.kind() {
-        ServiceKind::Elsewhere { presence } => Ok(Judgement {
-            rule,
-            is_here: false,
-            service: presence,
-            port: key.service_port,
-            clients: LocalAddress::default(),
-        }),
-        ServiceKind::Here { backend, clients } => {
-            let same = mapping.backend == Port::NONE;
-            let port = if same { key.service_port } else { mapping.backend };
-            Ok(Judgement { rule, is_here: true, service: backend, port, clients })
+        ServiceKind::Elsewhere { presence } => judgement.presence = presence,
+        ServiceKind::Here { first, count } => {
+            judgement.is_here = true;
+            judgement.first = first;
+            judgement.count = count;
+            if mapping.backend != Port::NONE {
+                judgement.port = mapping.backend;
+            }
         }
-        ServiceKind::Unknown => Err(Reason::NoService),
+        ServiceKind::Unknown => return Err(Reason::NoService),
     }
+    Ok(judgement)
 }
 
 /// Judges a known flow anew after a change of the tables. A refused flow is forgotten.
@@ -159,6 +199,7 @@ fn judge<T: Tables>(tables: &T, key: &FlowKey) -> Result<Judgement, Reason> {
 fn judge_anew<T: Tables>(
     tables: &T,
     settings: &Settings,
+    stage: Stage,
     key: &FlowKey,
     flow: &Flow,
     slot: &T::Slot,
@@ -166,71 +207,23 @@ fn judge_anew<T: Tables>(
     let judged = judge_known(tables, key, flow);
     match judged {
         Ok(_) => slot.judged(settings.generation),
-        Err(_) => tables.remove_flow(key),
+        Err(_) => tables.remove_flow(stage, key),
     }
     judged
 }
 
-/// Judges a known flow without changing it: allowed still, and translated to the same ends.
+/// Judges a known flow without changing it: allowed still, and translated to ends that it may keep.
 #[inline(always)]
 fn judge_known<T: Tables>(tables: &T, key: &FlowKey, flow: &Flow) -> Result<u32, Reason> {
     let judgement = judge(tables, key)?;
-    let same = flow.service == judgement.service
-        && flow.service_port == judgement.port
-        && (!judgement.is_here || flow.client == judgement.clients);
-    if same { Ok(judgement.rule) } else { Err(Reason::BackendMoved) }
-}
-
-/// Opens the flow `key` for the client's first packet.
-#[inline(always)]
-fn open<T: Tables>(
-    tables: &T,
-    settings: &Settings,
-    key: &FlowKey,
-    judgement: Judgement,
-    packet: &Packet,
-    arrival: Arrival,
-    from: From,
-) -> Result<Endpoints<LocalAddress>, Reason> {
-    if judgement.is_here != (from == From::Link) {
-        return Err(Reason::NoService);
-    }
-    let mut client = LocalAddress(packet.source);
-    let mut client_port = key.client_port;
-    let mut reserved = Reserved::default();
-    if from == From::Link {
-        let Judgement { clients, service, port, .. } = judgement;
-        reserved = nat::reserve(tables, key, clients, service, port)?;
-        client = clients;
-        client_port = reserved.nat.client_port;
-    }
-    let (service, service_port) = (judgement.service, judgement.port);
-    let ends = Endpoints { client, client_port, service, service_port };
-    let mut opened =
-        Flow::opening(ends, settings.generation, arrival.now, flow::first_state(packet));
-    opened.packets[Direction::Forward as usize] = arrival.packets;
-    opened.bytes[Direction::Forward as usize] = u64::from(packet.header.total());
-    match insert(tables, key, &opened) {
-        Insertion::Inserted | Insertion::Exists => Ok(ends),
-        Insertion::Full => {
-            if reserved.is_fresh {
-                tables.remove_nat(&reserved.nat);
-            }
-            Err(Reason::FlowTableFull)
-        }
-    }
-}
-
-/// Adds a flow in place of one that timed out. Should another CPU have opened the same flow this
-/// moment, either entry will do: both chose the same ends.
-#[inline(always)]
-fn insert<T: Tables>(tables: &T, key: &FlowKey, flow: &Flow) -> Insertion {
-    match tables.insert_flow(key, flow) {
-        Insertion::Exists => {
-            tables.remove_flow(key);
-            tables.insert_flow(key, flow)
-        }
-        Insertion::Inserted => Insertion::Inserted,
-        Insertion::Full => Insertion::Full,
-    }
+    let same = flow.service_port == judgement.port
+        && if judgement.is_here {
+            let backend = BackendKey { service: key.service, address: flow.service };
+            flow.client == judgement.allow.presence(key.client)
+                && (!judgement.allow.keeps_ports() || flow.client_port == key.client_port)
+                && tables.keeps_flows(&backend)
+        } else {
+            flow.service == judgement.presence
+        };
+    if same { Ok(judgement.allow.rule) } else { Err(Reason::BackendMoved) }
 }

@@ -5,7 +5,7 @@ use crate::{
     LocalAddress, Reason, TransitAddress,
     frame::Frame,
     map::{Direction, Endpoints, FlowKey, NatKey, PresenceKind, Settings},
-    tables::Tables,
+    tables::{Stage, Tables},
     wire::{EtherType, Ethernet, Ipv4Header},
 };
 
@@ -67,7 +67,11 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
         }
         PresenceKind::Client => {
             let nat = NatKey::new(packet.local_ends(Direction::Reverse), packet.protocol);
-            let Some(key) = tables.nat(&nat) else { return Err(Reason::NoFlow) };
+            let mut key = tables.nat(Stage::Confirmed, &nat);
+            if key.is_none() {
+                key = tables.nat(Stage::Opening, &nat);
+            }
+            let Some(key) = key else { return Err(Reason::NotAReply) };
             (key, Direction::Reverse)
         }
     };

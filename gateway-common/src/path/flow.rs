@@ -17,7 +17,8 @@ pub(super) fn is_alive(flow: &Flow, settings: &Settings, arrival: Arrival) -> bo
 #[inline(always)]
 pub(super) const fn first_state(packet: &Packet) -> FlowState {
     match packet.transport {
-        Transport::Tcp => FlowState::Opening,
+        Transport::Tcp if packet.flags.opens() => FlowState::Opening,
+        Transport::Tcp => FlowState::Open,
         Transport::Udp
         | Transport::EchoRequest
         | Transport::EchoReply
@@ -64,19 +65,23 @@ const fn next_state(state: FlowState, packet: &Packet, direction: Direction) -> 
 #[inline(always)]
 const fn next_tcp_state(state: FlowState, flags: TcpFlags, direction: Direction) -> FlowState {
     use Direction::{Forward, Reverse};
-    use FlowState::{Answered, Asked, ClientClosed, Closed, Open, Opening, ServiceClosed};
+    use FlowState::{
+        Accepted, Answered, Asked, ClientClosed, Closed, Open, Opening, ServiceClosed,
+    };
     if flags.has(TcpFlags::RST) {
         return Closed;
     }
     match (state, direction) {
-        (Opening, Reverse) if flags.has(TcpFlags::SYN | TcpFlags::ACK) => Open,
+        (Opening, Reverse) if flags.has(TcpFlags::SYN | TcpFlags::ACK) => Accepted,
+        (Accepted, Forward) if flags.has(TcpFlags::FIN) => ClientClosed,
+        (Accepted, Forward) if flags.has(TcpFlags::ACK) => Open,
         (Closed | ClientClosed | ServiceClosed, Forward) if flags.opens() => Opening,
         (Open, Forward) if flags.has(TcpFlags::FIN) => ClientClosed,
         (Open, Reverse) if flags.has(TcpFlags::FIN) => ServiceClosed,
         (ServiceClosed, Forward) if flags.has(TcpFlags::FIN) => Closed,
         (ClientClosed, Reverse) if flags.has(TcpFlags::FIN) => Closed,
         (
-            Opening | Open | ClientClosed | ServiceClosed | Closed | Asked | Answered,
+            Opening | Accepted | Open | ClientClosed | ServiceClosed | Closed | Asked | Answered,
             Forward | Reverse,
         ) => state,
     }
@@ -103,17 +108,18 @@ mod tests {
         let cases: &[(&[(Direction, u8)], FlowState)] = &[
             (&[(F, SYN)], FlowState::Opening),
             (&[(F, SYN), (R, ACK)], FlowState::Opening),
-            (&[(F, SYN), (R, SYN | ACK)], FlowState::Open),
+            (&[(F, SYN), (R, SYN | ACK)], FlowState::Accepted),
+            (&[(F, SYN), (R, SYN | ACK), (R, SYN | ACK), (F, SYN)], FlowState::Accepted),
             (&[(F, SYN), (R, SYN | ACK), (F, ACK)], FlowState::Open),
             (&[(F, SYN), (R, RST | ACK)], FlowState::Closed),
-            (&[(R, SYN | ACK), (F, SYN)], FlowState::Open),
+            (&[(R, SYN | ACK), (F, ACK), (F, SYN)], FlowState::Open),
             (&[(R, SYN | ACK), (F, FIN | ACK)], FlowState::ClientClosed),
             (&[(R, SYN | ACK), (F, FIN | ACK), (R, ACK)], FlowState::ClientClosed),
             (&[(R, SYN | ACK), (F, FIN | ACK), (R, FIN | ACK)], FlowState::Closed),
-            (&[(R, SYN | ACK), (R, FIN | ACK), (F, FIN | ACK)], FlowState::Closed),
+            (&[(R, SYN | ACK), (F, ACK), (R, FIN | ACK), (F, FIN | ACK)], FlowState::Closed),
             (&[(R, SYN | ACK), (F, RST)], FlowState::Closed),
             (&[(R, SYN | ACK), (F, RST), (F, SYN)], FlowState::Opening),
-            (&[(R, SYN | ACK), (R, FIN | ACK), (F, FIN | ACK), (F, ACK)], FlowState::Closed),
+            (&[(R, SYN | ACK), (F, FIN | ACK), (R, FIN | ACK), (F, ACK)], FlowState::Closed),
         ];
         for (packets, expected) in cases {
             assert_eq!(run(packets), *expected, "{packets:?}");

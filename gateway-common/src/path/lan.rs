@@ -78,11 +78,12 @@ impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
             Direction::Forward => key.service,
             Direction::Reverse => key.client,
         };
-        let interface = link_to(tables, settings, receiver)?;
-        let passage = admit(tables, settings, key, packet, direction, arrival, From::Lan)?;
-        let rewrite = translate(frame, packet, settings, key.endpoints().untyped(), direction)?;
+        let route = link_to(tables, settings, receiver)?;
+        let from = From::Lan;
+        let passage = admit(tables, settings, key, packet, direction, arrival, from)?;
+        let rewrite = translate(frame, packet, route.mtu, key.endpoints().untyped(), direction)?;
         tables.count(Counter::Outcome(Outcome::ToLink));
-        let egress = Egress { interface, way: Way::Link };
+        let egress = Egress { interface: route.link, way: Way::Link };
         Ok(self.executor.forward(&Forward { rewrite, egress, rule: passage.rule }))
     }
 }
@@ -93,9 +94,9 @@ fn link_to<T: Tables>(
     tables: &T,
     settings: &Settings,
     address: TransitAddress,
-) -> Result<u32, Reason> {
+) -> Result<Route, Reason> {
     match tables.route(Route::granule(&settings.transit, address)) {
-        Some(route) if route.is_set() && !route.is_own() => Ok(route.link),
+        Some(route) if route.is_set() && !route.is_own() => Ok(route),
         Some(_) | None => Err(Reason::NoRoute),
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Ipv4, Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, Endpoints, FlowKey, Route, Settings},
+    map::{Counter, Direction, Endpoints, FlowKey, NetworkFlags, Route, Settings},
     tables::Tables,
     verdict::{Egress, Executor, Forward, Way},
     wire::Ipv4Header,
@@ -70,7 +70,7 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         let Some(from) = tables.route(Route::granule(&settings.transit, source)) else {
             return Err(Reason::SpoofedSource);
         };
-        if !from.is_set() || from.is_own() || from.link != arrival.interface {
+        if !from.comes_by(arrival.interface) {
             return Err(Reason::SpoofedSource);
         }
         let Some(to) = tables.route(Route::granule(&settings.transit, destination)) else {
@@ -79,9 +79,13 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         if !to.is_set() {
             return Err(Reason::NoRoute);
         }
-        let onward = if to.is_own() { self.to_lan(&packet)? } else { self.to_link(&packet, to)? };
-        let Onward { ends, direction, egress, rule } = onward;
-        let rewrite = translate(frame, &packet, settings, ends, direction)?;
+        let onward = if to.is_own() {
+            self.to_lan(&packet, from)?
+        } else {
+            self.to_link(&packet, from, to)?
+        };
+        let Onward { ends, direction, egress, mtu, rule } = onward;
+        let rewrite = translate(frame, &packet, mtu, ends, direction)?;
         let forward = Forward { rewrite, egress, rule };
         tables.count(forward.counter());
         Ok(self.executor.forward(&forward))
@@ -89,31 +93,47 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
 
     /// A packet between two other sites: its ends stay.
     #[inline(always)]
-    fn to_link(&self, packet: &Packet, route: Route) -> Result<Onward, Reason> {
+    fn to_link(&self, packet: &Packet, from: Route, to: Route) -> Result<Onward, Reason> {
         if self.settings.relay == 0 {
             return Err(Reason::RelayOff);
         }
         let direction = Direction::Forward;
-        let egress = Egress { interface: route.link, way: Way::Relay };
-        Ok(Onward { ends: packet.transit_ends(direction).untyped(), direction, egress, rule: 0 })
+        let egress = Egress { interface: to.link, way: Way::Relay };
+        let mtu = if from.mtu < to.mtu { from.mtu } else { to.mtu };
+        Ok(Onward {
+            ends: packet.transit_ends(direction).untyped(),
+            direction,
+            egress,
+            mtu,
+            rule: 0,
+        })
     }
 
     /// A packet to one of this site's services, or the reply to one of its clients: out of the
     /// interface behind which its receiver is.
     #[inline(always)]
-    fn to_lan(&self, packet: &Packet) -> Result<Onward, Reason> {
+    fn to_lan(&self, packet: &Packet, from: Route) -> Result<Onward, Reason> {
         let Self { tables, settings, arrival, .. } = *self;
         let to_service = settings.is_service(TransitAddress(packet.destination()));
         let direction = if to_service { Direction::Forward } else { Direction::Reverse };
         let key = FlowKey::new(packet.transit_ends(direction), packet.protocol);
-        let passage = admit(tables, settings, &key, packet, direction, arrival, From::Link)?;
+        let origin = From::Link(from.site);
+        let passage = admit(tables, settings, &key, packet, direction, arrival, origin)?;
         let receiver = match direction {
             Direction::Forward => passage.ends.service,
             Direction::Reverse => passage.ends.client,
         };
         let Some(network) = settings.network(receiver) else { return Err(Reason::BackendMoved) };
-        let egress = Egress { interface: network.interface, way: Way::Lan };
-        Ok(Onward { ends: passage.ends.untyped(), direction, egress, rule: passage.rule })
+        let way = if network.flags.has(NetworkFlags::HOST) {
+            Way::Host
+        } else if network.flags.has(NetworkFlags::ON_LINK) {
+            Way::Neighbour
+        } else {
+            Way::Lan
+        };
+        let egress = Egress { interface: network.interface, way };
+        let (ends, rule) = (passage.ends.untyped(), passage.rule);
+        Ok(Onward { ends, direction, egress, mtu: from.mtu, rule })
     }
 }
 
@@ -123,5 +143,7 @@ struct Onward {
     ends: Endpoints<Ipv4>,
     direction: Direction,
     egress: Egress,
+    /// Of the links it goes through, the smaller.
+    mtu: u32,
     rule: u32,
 }

@@ -6,9 +6,11 @@ mod approach;
 mod arp;
 mod flow;
 mod guard;
+mod hash;
 mod lan;
 mod link;
 mod nat;
+mod open;
 mod packet;
 mod translate;
 

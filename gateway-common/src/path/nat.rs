@@ -4,10 +4,11 @@
 //! gateway of the same site would choose the same. A port is taken per back end and back-end port: as
 //! many flows as there are ports can go to each back end.
 
+use super::hash::hash;
 use crate::{
     LocalAddress, Port, Protocol, Reason,
     map::{Endpoints, FlowKey, NatKey},
-    tables::{Insertion, Tables},
+    tables::{Insertion, Stage, Tables},
 };
 
 /// First port handed out: those below are never a client's.
@@ -26,35 +27,42 @@ pub(super) struct Reserved {
     pub(super) is_fresh: bool,
 }
 
-/// Reserves a port of `clients` towards `backend` for the flow `key`. A protocol without ports has one
-/// place for each back end.
+/// How the client's port is chosen at the back end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PortChoice {
+    /// Clients share a client presence: any free port of it.
+    Any,
+    /// The client has a client presence of its own and keeps its port.
+    Same,
+}
+
+/// Reserves a port of the client presence `ends.client` towards the back end `ends.service` for the flow
+/// `key`, which is at `stage`. A protocol without ports has one place for each back end.
 #[inline(always)]
 pub(super) fn reserve<T: Tables>(
     tables: &T,
+    stage: Stage,
     key: &FlowKey,
-    clients: LocalAddress,
-    backend: LocalAddress,
-    backend_port: Port,
+    ends: Endpoints<LocalAddress>,
+    choice: PortChoice,
 ) -> Result<Reserved, Reason> {
-    let ends = Endpoints {
-        client: clients,
-        client_port: Port::NONE,
-        service: backend,
-        service_port: backend_port,
-    };
     let mut nat = NatKey::new(ends, key.protocol);
-    if has_ports(key.protocol) {
+    nat.client_port = key.client_port;
+    if choice == PortChoice::Any && has_ports(key.protocol) {
         nat.client_port = first_free(tables, key, nat)?;
+    } else if !is_free(tables, key, &nat) {
+        return Err(Reason::PortsExhausted);
     }
-    match tables.nat(&nat) {
-        Some(owner) if owner == *key => Ok(Reserved { nat, is_fresh: false }),
-        Some(_) => Err(Reason::PortsExhausted),
-        None => match tables.insert_nat(&nat, key) {
-            Insertion::Inserted => Ok(Reserved { nat, is_fresh: true }),
-            // Another CPU took it this moment; the client will try again.
-            Insertion::Exists => Err(Reason::PortsExhausted),
-            Insertion::Full => Err(Reason::FlowTableFull),
-        },
+    if let Some(owner) = tables.nat(stage, &nat)
+        && owner == *key
+    {
+        return Ok(Reserved { nat, is_fresh: false });
+    }
+    match tables.insert_nat(stage, &nat, key) {
+        Insertion::Inserted => Ok(Reserved { nat, is_fresh: true }),
+        // Another CPU took it this moment; the client will try again.
+        Insertion::Exists => Err(Reason::PortsExhausted),
+        Insertion::Full => Err(Reason::FlowTableFull),
     }
 }
 
@@ -64,12 +72,27 @@ fn first_free<T: Tables>(tables: &T, key: &FlowKey, mut nat: NatKey) -> Result<P
     let hash = hash(key);
     for probe in 0..PROBES {
         nat.client_port = candidate(hash, probe);
-        match tables.nat(&nat) {
-            Some(owner) if owner != *key => {}
-            Some(_) | None => return Ok(nat.client_port),
+        if is_free(tables, key, &nat) {
+            return Ok(nat.client_port);
         }
     }
     Err(Reason::PortsExhausted)
+}
+
+/// Whether no other flow than `key` holds the port.
+#[inline(always)]
+fn is_free<T: Tables>(tables: &T, key: &FlowKey, nat: &NatKey) -> bool {
+    if let Some(owner) = tables.nat(Stage::Confirmed, nat)
+        && owner != *key
+    {
+        return false;
+    }
+    if let Some(owner) = tables.nat(Stage::Opening, nat)
+        && owner != *key
+    {
+        return false;
+    }
+    true
 }
 
 /// Whether flows of a protocol can be told apart by a port or an identifier.
@@ -85,36 +108,9 @@ const fn candidate(hash: u32, probe: u32) -> Port {
     Port::new((FIRST + offset) as u16)
 }
 
-/// A well-mixed number from a flow's identity: each word multiplied in, then the finaliser of
-/// MurmurHash3, whose every input bit reaches every output bit.
-#[inline(always)]
-const fn hash(key: &FlowKey) -> u32 {
-    let ports = ((key.client_port.number() as u32) << 16) | key.service_port.number() as u32;
-    let mut hash = key.client.0.number();
-    hash = hash.rotate_left(13).wrapping_mul(5) ^ key.service.0.number().wrapping_mul(0xcc9e_2d51);
-    hash = hash.rotate_left(13).wrapping_mul(5) ^ ports.wrapping_mul(0x1b87_3593);
-    hash ^= key.protocol.0 as u32;
-    hash ^= hash >> 16;
-    hash = hash.wrapping_mul(0x85eb_ca6b);
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(0xc2b2_ae35);
-    hash ^ (hash >> 16)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{Ipv4, TransitAddress};
-
-    fn key(client_port: u16) -> FlowKey {
-        let ends = Endpoints {
-            client: TransitAddress(Ipv4::from_number(0xf000_1005)),
-            client_port: Port::new(client_port),
-            service: TransitAddress(Ipv4::from_number(0xf000_0801)),
-            service_port: Port::new(5672),
-        };
-        FlowKey::new(ends, Protocol::TCP)
-    }
+    use super::{super::hash::tests::key, *};
 
     #[test]
     fn probes_differ_and_stay_in_range() {

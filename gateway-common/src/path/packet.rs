@@ -255,10 +255,11 @@ impl Packet {
         is_covered && pseudo.sum() == self.checksum
     }
 
-    /// Whether a client may open a flow with it.
+    /// Whether a client may open a flow with it; with `adopt`, also by going on with a connection.
     #[inline(always)]
-    pub const fn opens(&self) -> Result<(), Reason> {
+    pub const fn opens(&self, adopt: bool) -> Result<(), Reason> {
         match self.transport {
+            Transport::Tcp if adopt && self.flags.goes_on() => Ok(()),
             Transport::Tcp if !self.flags.opens() => Err(Reason::NoFlow),
             Transport::EchoReply => Err(Reason::IcmpType),
             Transport::Error => Err(Reason::NoFlow),

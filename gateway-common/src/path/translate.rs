@@ -5,18 +5,22 @@ use crate::{
     Ipv4, Port, Protocol, Reason,
     checksum::Delta,
     frame::Frame,
-    map::{Direction, Endpoints, Settings},
+    map::{Direction, Endpoints},
     verdict::{ChecksumEdit, HeaderTail, PortEdit, Rewrite, SegmentSizeEdit},
     wire::{IcmpEcho, Ipv4Header, Tcp, TcpFlags, TcpOption, Udp},
 };
 
-/// Edits that give `packet` these ends. Segment sizes announced by SYNs are lowered to what fits a
-/// link.
+/// Octets of an IPv4 and a TCP header without options, which an MTU includes and a segment size does not
+/// (RFC 9293 section 3.7.1).
+const IPV4_AND_TCP: u32 = Ipv4Header::LENGTH + Tcp::LENGTH;
+
+/// Edits that give `packet` these ends. Segment sizes announced by SYNs are lowered to what fits a link of
+/// this MTU.
 #[inline(always)]
 pub(super) fn translate<F: Frame>(
     frame: &F,
     packet: &Packet,
-    settings: &Settings,
+    mtu: u32,
     ends: Endpoints<Ipv4>,
     direction: Direction,
 ) -> Result<Rewrite, Reason> {
@@ -42,7 +46,7 @@ pub(super) fn translate<F: Frame>(
         };
     }
     if packet.flags.has(TcpFlags::SYN) {
-        clamp_segment_size(frame, packet, settings.link_mss, &mut rewrite);
+        clamp_segment_size(frame, packet, mtu.saturating_sub(IPV4_AND_TCP), &mut rewrite);
     }
     change_checksum(packet, &mut rewrite);
     Ok(rewrite)

@@ -78,6 +78,12 @@ impl TcpFlags {
         self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
 
+    /// Whether it belongs to a connection that both ends agreed on: ACK and neither SYN nor RST.
+    #[inline(always)]
+    pub const fn goes_on(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::RST) == Self::ACK
+    }
+
     /// Whether no TCP sends it: SYN with RST or FIN, or none of SYN, ACK, RST, FIN.
     #[inline(always)]
     pub const fn is_nonsense(self) -> bool {

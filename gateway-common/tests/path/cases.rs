@@ -7,7 +7,7 @@ use crate::two_sites::*;
 use gateway_common::{
     Reason,
     host::{self, MemoryTables},
-    map::{Presence, PresenceKind, Service, ServiceKind},
+    map::{Allow, AllowKey, ClientAddress, Presence, PresenceKind, Service, ServiceKind},
     path::Arrival,
     verdict::{Verdict, Way},
 };
@@ -267,13 +267,13 @@ fn lan_cases() -> Vec<Case> {
             "a back end that speaks first",
             CloudLan,
             frame(SERVER, CLIENTS, &Load::Tcp(5672, 4000, Bits::SynAck), b""),
-            Refuse(Reason::NoFlow),
+            Refuse(Reason::NotAReply),
         ),
         row(
             "a connection to the client presence",
             CloudLan,
             frame(CLIENT, CLIENTS, &SYN, b""),
-            Refuse(Reason::NoFlow),
+            Refuse(Reason::NotAReply),
         ),
     ]
 }
@@ -402,8 +402,7 @@ fn link_cases() -> Vec<Case> {
             packet(EDGE_CLIENT, SERVICE, SYN),
             |tables, _| {
                 let backend = address([192, 0, 2, 10]);
-                let here = ServiceKind::Here { backend, clients: address(CLIENTS) };
-                tables.desired.services.insert(service(), Service::new(here));
+                tables.desired.serve(service(), &[backend]);
             },
             Refuse(Reason::BackendMoved),
         ),
@@ -455,7 +454,14 @@ fn every_reason_has_a_case() {
     });
     let mut covered: BTreeSet<Reason> = wanted.collect();
     // Have a test of their own below or need a kernel.
-    covered.extend([Reason::PortsExhausted, Reason::BackendMoved, Reason::KernelRefused]);
+    covered.extend([
+        Reason::ClientQuota,
+        Reason::SiteQuota,
+        Reason::NoBackend,
+        Reason::PortsExhausted,
+        Reason::BackendMoved,
+        Reason::KernelRefused,
+    ]);
     let all: BTreeSet<Reason> = Reason::ALL.iter().copied().collect();
     assert_eq!(covered, all);
 }
@@ -477,9 +483,11 @@ fn arp_is_answered_with_the_gateways_own_address() {
 #[test]
 fn a_protocol_without_ports_has_room_for_one_client_of_a_back_end() {
     let mut tables = cloud();
-    let whole_site =
-        gateway_common::map::AllowKey::clients(service(), transit([240, 0, 16, 0]), 20);
-    tables.desired.allows.insert(whole_site, gateway_common::map::Allow { rule: RULE });
+    let whole_site = AllowKey::clients(service(), transit([240, 0, 16, 0]), 20);
+    tables
+        .desired
+        .allows
+        .insert(whole_site, Allow::new(RULE, ClientAddress::Shared(address(CLIENTS))));
     let first = host::link(&packet(EDGE_CLIENT, SERVICE, Load::Other(47)), &tables, from_link());
     assert!(matches!(first, Verdict::Forward(_)));
     let second = host::link(&packet(EDGE_STRANGER, SERVICE, Load::Other(47)), &tables, from_link());
@@ -492,8 +500,7 @@ fn a_moved_back_end_ends_its_connections() {
     let syn = packet(EDGE_CLIENT, SERVICE, SYN);
     assert!(matches!(host::link(&syn, &tables, from_link()), Verdict::Forward(_)));
     let mut moved = tables.desired.clone();
-    let here = ServiceKind::Here { backend: address([10, 0, 0, 11]), clients: address(CLIENTS) };
-    moved.services.insert(service(), Service::new(here));
+    moved.serve(service(), &[address([10, 0, 0, 11])]);
     tables.replace(moved);
     let data = packet(EDGE_CLIENT, SERVICE, Load::Tcp(40_000, 5672, Bits::Ack));
     assert_eq!(host::link(&data, &tables, from_link()), Verdict::Refuse(Reason::BackendMoved));

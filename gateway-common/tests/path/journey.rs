@@ -1,10 +1,15 @@
 //! A packet's whole journey: through the client's gateway, the link, the service's gateway, and back.
 
+use std::collections::BTreeSet;
+
 use crate::two_sites::*;
 use gateway_common::{
     Reason,
     host::{self, MemoryTables},
-    map::{Counter, FlowState, Outcome},
+    map::{
+        Allow, AllowKey, Backend, BackendKey, BackendState, ClientAddress, Counter, FlowState,
+        Outcome, Presence, PresenceKind, SiteNumber, UsageKey,
+    },
     verdict::{Verdict, Way},
 };
 use proptest::prelude::*;
@@ -62,9 +67,18 @@ fn a_tcp_connection_sees_local_addresses_at_both_ends() {
     for tables in [&edge, &cloud] {
         let flows = tables.flows();
         assert_eq!(flows.len(), 1);
-        assert_eq!(flows[0].1.state(), FlowState::Open);
+        assert_eq!(flows[0].1.state(), FlowState::Accepted);
         assert_eq!(flows[0].1.packets, [1, 1]);
+        assert_eq!(tables.confirmed(), 0, "the client has not confirmed");
         assert_eq!(tables.counted(Counter::Outcome(Outcome::Opened)), 1);
+    }
+    let confirmation = frame(CLIENT, PRESENCE, &Load::Tcp(40_000, 5672, Bits::Ack), b"");
+    cross(&edge, &cloud, confirmation).expect("a connection");
+    for tables in [&edge, &cloud] {
+        let flows = tables.flows();
+        assert_eq!((flows.len(), tables.confirmed()), (1, 1));
+        assert_eq!(flows[0].1.state(), FlowState::Open);
+        assert_eq!(flows[0].1.packets, [2, 1]);
     }
     assert_eq!(edge.flows()[0].0, cloud.flows()[0].0, "one name at both gateways");
 }
@@ -89,7 +103,9 @@ fn segment_sizes_are_lowered_on_both_handshake_packets() {
 fn a_hub_lowers_segment_sizes_too() {
     let mut hub = cloud();
     hub.desired.settings.relay = 1;
-    hub.desired.settings.link_mss = 1300;
+    for route in hub.desired.routes.values_mut() {
+        route.mtu = 1340;
+    }
     let to_edge_b = [240, 0, 40, 1];
     let mut syn =
         frame([240, 0, 16, 5], to_edge_b, &Load::Tcp(1, 80, Bits::Syn), b"").split_off(14);
@@ -142,11 +158,100 @@ fn a_full_flow_table_refuses_new_flows_and_keeps_old_ones() {
     let (edge, mut cloud) = (edge(), cloud());
     cloud.capacity = 1;
     let syn = |port| frame(CLIENT, PRESENCE, &Load::Tcp(port, 5672, Bits::Syn), b"");
-    cross(&edge, &cloud, syn(1)).expect("room for one");
-    assert_eq!(cross(&edge, &cloud, syn(2)).unwrap_err(), Reason::FlowTableFull);
+    let ack = |port| frame(CLIENT, PRESENCE, &Load::Tcp(port, 5672, Bits::Ack), b"");
+    let accept = |at_server: &[u8]| {
+        let port = seen(at_server).source.1;
+        let answer = frame(SERVER, CLIENTS, &Load::Tcp(5672, port, Bits::SynAck), b"");
+        cross(&cloud, &edge, answer).expect("a reply");
+    };
+    accept(&cross(&edge, &cloud, syn(1)).expect("allowed").1);
+    cross(&edge, &cloud, ack(1)).expect("room for one");
+    accept(&cross(&edge, &cloud, syn(2)).expect("nobody confirmed it yet").1);
+    assert_eq!(cross(&edge, &cloud, ack(2)).unwrap_err(), Reason::FlowTableFull);
     assert_eq!(cloud.counted(Counter::Refused(Reason::FlowTableFull)), 1);
     let data = frame(CLIENT, PRESENCE, &Load::Tcp(1, 5672, Bits::Ack), b"data");
     cross(&edge, &cloud, data).expect("the old one lives");
+}
+
+#[test]
+fn unconfirmed_flows_make_room_for_each_other_and_never_for_confirmed_ones() {
+    let (edge, mut cloud) = (edge(), cloud());
+    cloud.capacity = 2;
+    let syn = |port| frame(CLIENT, PRESENCE, &Load::Tcp(port, 5672, Bits::Syn), b"");
+    let at_server = cross(&edge, &cloud, syn(1)).expect("allowed").1;
+    let port = seen(&at_server).source.1;
+    let answer = frame(SERVER, CLIENTS, &Load::Tcp(5672, port, Bits::SynAck), b"");
+    cross(&cloud, &edge, answer).expect("a reply");
+    let ack = frame(CLIENT, PRESENCE, &Load::Tcp(1, 5672, Bits::Ack), b"");
+    cross(&edge, &cloud, ack.clone()).expect("a connection");
+    for port in 100..200 {
+        cross(&edge, &cloud, syn(port)).expect("a flood finds room");
+    }
+    cross(&edge, &cloud, ack).expect("the connection lives");
+    assert_eq!((cloud.confirmed(), cloud.flows().len()), (1, 3));
+}
+
+#[test]
+fn quotas_bound_what_one_client_and_one_site_open() {
+    let (mut edge, mut cloud) = (edge(), cloud());
+    let syn = |port| frame(CLIENT, PRESENCE, &Load::Tcp(port, 5672, Bits::Syn), b"");
+    edge.desired.settings.client_flows = 3;
+    cloud.desired.settings.site_flows = 2;
+    cross(&edge, &cloud, syn(1)).expect("allowed");
+    cross(&edge, &cloud, syn(2)).expect("allowed");
+    assert_eq!(cross(&edge, &cloud, syn(3)).unwrap_err(), Reason::SiteQuota);
+    assert_eq!(cross(&edge, &cloud, syn(4)).unwrap_err(), Reason::ClientQuota);
+    cross(&edge, &cloud, syn(2)).expect("a known flow");
+    edge.set_usage(UsageKey::client(transit([240, 0, 16, 5])), 2);
+    cloud.set_usage(UsageKey::site(SiteNumber(2)), 1);
+    cross(&edge, &cloud, syn(4)).expect("one ended");
+}
+
+#[test]
+fn clients_with_presences_of_their_own_keep_their_ports() {
+    let (edge, mut cloud) = (edge(), cloud());
+    let key = AllowKey::clients(service(), transit([240, 0, 16, 4]), 30);
+    let own = ClientAddress::Own { first: address([10, 0, 0, 244]), hosts: 3 };
+    cloud.desired.allows = [(key, Allow::new(RULE, own))].into();
+    cloud.desired.presences.insert(53, Presence::new(PresenceKind::Client));
+    let syn = frame(CLIENT, PRESENCE, &Load::Tcp(40_000, 5672, Bits::Syn), b"");
+    let server = seen(&cross(&edge, &cloud, syn).expect("allowed").1);
+    assert_eq!(server.source, ([10, 0, 0, 245], 40_000));
+    let answer = frame(SERVER, [10, 0, 0, 245], &Load::Tcp(5672, 40_000, Bits::SynAck), b"");
+    let client = seen(&cross(&cloud, &edge, answer).expect("a reply").1);
+    assert_eq!((client.source, client.destination), ((PRESENCE, 5672), (CLIENT, 40_000)));
+}
+
+#[test]
+fn flows_spread_over_back_ends_and_stay_where_they_are() {
+    let (edge, mut cloud) = (edge(), cloud());
+    let servers: Vec<_> = (10..14).map(|last| address([10, 0, 0, last])).collect();
+    cloud.desired.serve(service(), &servers);
+    let syn = |port| frame(CLIENT, PRESENCE, &Load::Tcp(port, 5672, Bits::Syn), b"");
+    let server_of = |cloud: &MemoryTables, frame| {
+        seen(&cross(&edge, cloud, frame).expect("allowed").1).destination.0
+    };
+    let chosen: Vec<_> = (1..41).map(|port| server_of(&cloud, syn(port))).collect();
+    assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), 4, "{chosen:?}");
+    // The last two get no new flows but keep those they have; the first is gone.
+    let mut fewer = cloud.desired.clone();
+    fewer.serve(service(), &servers[1..2]);
+    for address in &servers[2..] {
+        let key = BackendKey { service: service(), address: *address };
+        fewer.backends.insert(key, Backend::new(BackendState::Draining));
+    }
+    cloud.replace(fewer);
+    for (port, before) in (1..41).zip(chosen) {
+        match cross(&edge, &cloud, syn(port)) {
+            Ok((_, at_server)) => assert_eq!(seen(&at_server).destination.0, before),
+            Err(reason) => {
+                assert_eq!((reason, before), (Reason::BackendMoved, [10, 0, 0, 10]));
+            }
+        }
+    }
+    assert!((41..61).all(|port| server_of(&cloud, syn(port)) == [10, 0, 0, 11]));
+    cloud.desired.serve(service(), &[]);
+    assert_eq!(cross(&edge, &cloud, syn(99)).unwrap_err(), Reason::NoBackend);
 }
 
 #[test]
@@ -220,7 +325,7 @@ proptest! {
             let syn = frame(CLIENT, PRESENCE, &Load::Tcp(*port, 5672, Bits::Syn), b"");
             cross(&edge, &cloud, syn).expect("room for all");
         }
-        let chosen: std::collections::BTreeSet<u16> =
+        let chosen: BTreeSet<u16> =
             cloud.nats().iter().map(|(nat, _)| nat.client_port.number()).collect();
         prop_assert_eq!(chosen.len(), ports.len());
     }
@@ -387,7 +492,7 @@ fn errors_that_fit_no_flow_are_refused() {
     };
     let mut other_port = at_server.clone();
     other_port[20..22].copy_from_slice(&4001u16.to_be_bytes());
-    assert_eq!(refused(&error(SERVER, 3, 3, &other_port)), Reason::NoFlow);
+    assert_eq!(refused(&error(SERVER, 3, 3, &other_port)), Reason::NotAReply);
     let mut not_ours = error(SERVER, 3, 3, &at_server);
     not_ours[14 + 28 + 15] ^= 1;
     assert_eq!(refused(&not_ours), Reason::Malformed, "quotes a packet of somebody else");

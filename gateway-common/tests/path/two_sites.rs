@@ -6,8 +6,8 @@ use gateway_common::{
     LocalAddress, Port, Prefix, Protocol, Ticks, TransitAddress, desired,
     host::MemoryTables,
     map::{
-        Allow, AllowKey, Network, PortKey, PortMapping, Presence, PresenceKind, Route, Service,
-        ServiceKind, Settings, SiteNumber, Timeouts,
+        Allow, AllowKey, ClientAddress, Network, NetworkFlags, PortKey, PortMapping, Presence,
+        PresenceKind, Route, Service, ServiceKind, Settings, SiteNumber, Timeouts,
     },
     path::Arrival,
 };
@@ -44,12 +44,15 @@ pub(crate) fn service() -> TransitAddress {
     Settings::service_address(&block(0), 1)
 }
 
+pub(crate) fn route(site: u32, link: u32) -> Route {
+    Route { site: SiteNumber(site), link, also: 0, mtu: u32::from(MSS) + 40 }
+}
+
 fn settings(site: u8) -> Settings {
     let mut settings = Settings {
         pool: Prefix::new(address([10, 0, 0, 192]).0, 26),
         transit: Prefix::new(transit([240, 0, 0, 0]).0, 4),
         block: block(site),
-        link_mss: u32::from(MSS),
         network_count: 1,
         timeouts: Timeouts::default(),
         ..Settings::default()
@@ -59,21 +62,19 @@ fn settings(site: u8) -> Settings {
         first: 0,
         interface: LAN,
         mac: GATEWAY_MAC,
-        padding: [0; 2],
+        mtu: 1500,
+        flags: NetworkFlags::default(),
     };
     settings
 }
 
 /// Ports: tcp/5672, tcp/8000-8007, tcp/80 served at 8080, udp/53, any port of protocol 47, and echo.
-fn tables(site: u8, here: ServiceKind) -> desired::Tables {
+fn tables(site: u8, clients: ClientAddress) -> desired::Tables {
     let mut tables = desired::Tables { settings: settings(site), ..Default::default() };
     for other in 0..3u8 {
         let link = if other == site { 0 } else { LINK };
-        tables
-            .routes
-            .insert(u32::from(other), Route { site: SiteNumber(1 + u32::from(other)), link });
+        tables.routes.insert(u32::from(other), route(1 + u32::from(other), link));
     }
-    tables.services.insert(service(), Service::new(here));
     let ports = [
         (PortKey::ports(service(), Protocol::TCP, 5672, 16), PortMapping::SAME),
         (PortKey::ports(service(), Protocol::TCP, 8000, 13), PortMapping::SAME),
@@ -84,23 +85,26 @@ fn tables(site: u8, here: ServiceKind) -> desired::Tables {
     ];
     tables.ports.extend(ports);
     // Edge A's client 10.0.0.5 alone.
-    tables
-        .allows
-        .insert(AllowKey::clients(service(), transit([240, 0, 16, 5]), 32), Allow { rule: RULE });
+    tables.allows.insert(
+        AllowKey::clients(service(), transit([240, 0, 16, 5]), 32),
+        Allow::new(RULE, clients),
+    );
     tables
 }
 
 /// Edge A, where the service is exposed.
 pub(crate) fn edge() -> MemoryTables {
-    let mut tables = tables(1, ServiceKind::Elsewhere { presence: address(PRESENCE) });
+    let mut tables = tables(1, ClientAddress::Elsewhere);
+    let elsewhere = ServiceKind::Elsewhere { presence: address(PRESENCE) };
+    tables.services.insert(service(), Service::new(elsewhere));
     tables.presences.insert(8, Presence::new(PresenceKind::Service(service())));
     MemoryTables::new(tables, 64)
 }
 
 /// The cloud, where it is served.
 pub(crate) fn cloud() -> MemoryTables {
-    let here = ServiceKind::Here { backend: address(SERVER), clients: address(CLIENTS) };
-    let mut tables = tables(0, here);
+    let mut tables = tables(0, ClientAddress::Shared(address(CLIENTS)));
+    tables.serve(service(), &[address(SERVER)]);
     tables.presences.insert(58, Presence::new(PresenceKind::Client));
     MemoryTables::new(tables, 64)
 }

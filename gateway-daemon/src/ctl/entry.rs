@@ -6,9 +6,10 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use gateway_common::map::{
-    Allow, AllowKey, ClockTick, Counter, Endpoints, Flow, FlowKey, FlowState, Name, NameKey,
-    NameKind, NatKey, Outcome, PortKey, PortMapping, Presence, PresenceKind, Route, Service,
-    ServiceKind, Settings,
+    Allow, AllowKey, Backend, BackendKey, BackendState, ClientAddress, ClockTick, Counter,
+    Endpoints, Flow, FlowCount, FlowKey, FlowState, Name, NameKey, NameKind, NatKey, NetworkFlags,
+    Outcome, Owner, PortKey, PortMapping, Presence, PresenceKind, Route, Service, ServiceKind,
+    Settings, SiteNumber, UsageKey,
 };
 use gateway_common::{LocalAddress, Port, Prefix, Protocol, Reason, TransitAddress};
 use serde_json::{Value, json};
@@ -195,6 +196,39 @@ impl KeyText for NatKey {
     }
 }
 
+impl KeyText for BackendKey {
+    const FORM: &'static str = "service and back end: 240.0.8.1,10.0.0.10";
+
+    fn write(&self) -> String {
+        format!("{},{}", self.service, self.address)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (service, backend) = text.split_once(',')?;
+        Some(Self { service: address(service)?.into(), address: address(backend)?.into() })
+    }
+}
+
+impl KeyText for UsageKey {
+    const FORM: &'static str =
+        "a client's transit address or a site's number: client:240.0.16.5, site:2";
+
+    fn write(&self) -> String {
+        match self.owner() {
+            Owner::Client(client) => format!("client:{client}"),
+            Owner::Site(site) => format!("site:{}", site.0),
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("client", client) => Some(Self::client(address(client)?.into())),
+            ("site", number) => Some(Self::site(SiteNumber(decimal(number)?))),
+            _ => None,
+        }
+    }
+}
+
 type End<A> = (A, Port);
 
 fn ends(
@@ -243,7 +277,17 @@ impl ValueFields for u64 {
 
 impl ValueFields for Allow {
     fn fields(&self) -> Value {
-        json!({ "rule": self.rule })
+        match self.clients() {
+            ClientAddress::Elsewhere => json!({ "rule": self.rule }),
+            ClientAddress::Shared(presence) => {
+                json!({ "rule": self.rule, "client_presence": presence.to_string() })
+            }
+            ClientAddress::Own { first, hosts } => json!({
+                "rule": self.rule,
+                "first_client_presence": first.to_string(),
+                "clients": u64::from(hosts) + 1,
+            }),
+        }
     }
 }
 
@@ -280,7 +324,7 @@ impl ValueFields for Presence {
 
 impl ValueFields for Route {
     fn fields(&self) -> Value {
-        json!({ "site": self.site.0, "link": self.link })
+        json!({ "site": self.site.0, "link": self.link, "also": self.also, "mtu": self.mtu })
     }
 }
 
@@ -288,14 +332,37 @@ impl ValueFields for Service {
     fn fields(&self) -> Value {
         let text = |address: LocalAddress| address.to_string();
         match self.kind() {
-            ServiceKind::Here { backend, clients } => {
-                json!({ "kind": "here", "backend": text(backend), "clients": text(clients) })
+            ServiceKind::Here { first, count } => {
+                json!({ "kind": "here", "first_slot": first, "slots": count })
             }
             ServiceKind::Elsewhere { presence } => {
                 json!({ "kind": "elsewhere", "presence": text(presence) })
             }
             ServiceKind::Unknown => json!({ "kind": "unknown" }),
         }
+    }
+}
+
+impl ValueFields for LocalAddress {
+    fn fields(&self) -> Value {
+        json!({ "backend": self.to_string() })
+    }
+}
+
+impl ValueFields for Backend {
+    fn fields(&self) -> Value {
+        let state = match self.state() {
+            BackendState::Active => "active",
+            BackendState::Draining => "draining",
+            BackendState::Down => "down",
+        };
+        json!({ "state": state })
+    }
+}
+
+impl ValueFields for FlowCount {
+    fn fields(&self) -> Value {
+        json!({ "flows": self.0 })
     }
 }
 
@@ -333,7 +400,10 @@ impl ValueFields for Settings {
                     "prefix": network.prefix.to_string(),
                     "first": network.first,
                     "interface": network.interface,
+                    "mtu": network.mtu,
                     "mac": mac(network.mac),
+                    "host": network.flags.has(NetworkFlags::HOST),
+                    "on_link": network.flags.has(NetworkFlags::ON_LINK),
                 })
             })
             .collect();
@@ -347,7 +417,9 @@ impl ValueFields for Settings {
             "pool": prefix(self.pool),
             "transit": prefix(self.transit),
             "block": prefix(self.block),
-            "link_mss": self.link_mss,
+            "client_flows": self.client_flows,
+            "site_flows": self.site_flows,
+            "adopt": self.adopt != 0,
             "networks": networks,
             "timeout_ticks": timeouts,
         })
@@ -392,6 +464,9 @@ mod tests {
         same::<NameKey>("rule:3");
         same::<FlowKey>("tcp,240.0.16.5:40000,240.0.8.1:5672");
         same::<FlowKey>("ip/132,240.0.16.5:0,240.0.8.1:0");
+        same::<BackendKey>("240.0.8.1,10.0.0.10");
+        same::<UsageKey>("client:240.0.16.5");
+        same::<UsageKey>("site:2");
         same::<NatKey>("icmp,10.0.0.10:0,10.0.0.250:77");
         assert_eq!(
             AllowKey::read("240.0.8.1,240.0.16.5").map(|key| key.write()).as_deref(),

@@ -5,8 +5,8 @@
 
 use gateway_common::for_each_map;
 use gateway_common::map::{
-    Allows, Clock, Counter, Counters, Current, Flows, Kind, Map, Names, Nats, Plain, Ports,
-    Presences, Routes, Services, SettingsSlots,
+    Allows, Backends, Clock, Counter, Counters, Current, Flows, Kind, Map, Names, Nats,
+    OpeningNats, Openings, Plain, Ports, Presences, Routes, Services, SettingsSlots, Slots, Usages,
 };
 use gateway_dataplane::{MapEntry, MapSummary};
 use serde::Serialize;
@@ -137,6 +137,7 @@ pub(crate) fn kind(kind: Kind) -> &'static str {
         Kind::Array => "array",
         Kind::Hash => "hash, preallocated",
         Kind::SparseHash => "hash",
+        Kind::LruHash => "hash, longest out of use goes first",
         Kind::LpmTrie => "longest prefix",
         Kind::PerCpuArray => "array per CPU",
     }
@@ -163,7 +164,9 @@ fn read<M: Map<Key: KeyText>>(text: &str) -> Result<String, MapError> {
     let key = M::Key::read(text).ok_or_else(wrong)?;
     Ok(match M::KIND {
         Kind::Array | Kind::PerCpuArray => key.write(),
-        Kind::Hash | Kind::SparseHash | Kind::LpmTrie => hexadecimal(key.as_bytes()),
+        Kind::Hash | Kind::SparseHash | Kind::LruHash | Kind::LpmTrie => {
+            hexadecimal(key.as_bytes())
+        }
     })
 }
 
@@ -240,7 +243,7 @@ fn hexadecimal(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gateway_common::map::{Allow, AllowKey};
+    use gateway_common::map::{Allow, AllowKey, ClientAddress};
 
     fn entry<K: Plain, V: Plain>(key: &K, value: &V) -> MapEntry {
         MapEntry {
@@ -254,7 +257,9 @@ mod tests {
     #[test]
     fn entries_are_put_in_words() {
         let key = AllowKey::read("240.0.8.1,240.0.16.5/32").unwrap();
-        let entries = Entries::of(Allows::NAME, &[entry(&key, &Allow { rule: 3 })]).unwrap();
+        let entries =
+            Entries::of(Allows::NAME, &[entry(&key, &Allow::new(3, ClientAddress::Elsewhere))])
+                .unwrap();
         assert_eq!(
             entries.text(),
             "KEY                      VALUE\n240.0.8.1,240.0.16.5/32  rule=3\n"

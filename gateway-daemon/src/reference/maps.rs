@@ -2,8 +2,8 @@
 
 use gateway_common::for_each_map;
 use gateway_common::map::{
-    ABI, Allows, Clock, Counters, Current, Flows, Map, Names, Nats, Ports, Presences, Routes,
-    Services, SettingsSlots,
+    ABI, Allows, Backends, Clock, Counters, Current, Flows, Map, Names, Nats, OpeningNats,
+    Openings, Ports, Presences, Routes, Services, SettingsSlots, Slots, Usages,
 };
 
 use super::{GENERATED, cell};
@@ -66,6 +66,14 @@ fn about(name: &str) -> (&'static str, Option<&'static str>) {
             Some("4096 addresses each, counted from the pool's first: 1"),
         ),
         Services::NAME => ("services of this site and others", None),
+        Backends::NAME => ("back ends that flows of a service may stay on", None),
+        Openings::NAME => ("flows that are not confirmed by both ends yet", None),
+        OpeningNats::NAME => ("which of those a back end's reply belongs to", None),
+        Slots::NAME => (
+            "back ends for new flows",
+            Some("a number from the service's first on, as `services4` has it"),
+        ),
+        Usages::NAME => ("how many flows each client and each site has", None),
         SettingsSlots::NAME => ("the site's settings, in force and before", Some("0 or 1")),
         _ => ("", None),
     }

@@ -16,8 +16,8 @@ use anyhow::{Context, Result, ensure};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use gateway_common::desired::Tables;
 use gateway_common::map::{
-    ABI, Allow, AllowKey, Counter, Flows, Map as _, Network, PortKey, PortMapping, Presence,
-    PresenceKind, Route, Service, ServiceKind, Settings, SiteNumber,
+    ABI, Allow, AllowKey, ClientAddress, Counter, Flows, Map as _, Network, NetworkFlags, PortKey,
+    PortMapping, Presence, PresenceKind, Route, Service, ServiceKind, Settings, SiteNumber,
 };
 use gateway_common::{Ipv4, Prefix, Protocol, TransitAddress};
 use gateway_dataplane::{
@@ -159,26 +159,39 @@ fn tables(presences: u32, lan: u32, link: u32) -> Tables {
         pool: Prefix::new(POOL.into(), 15),
         transit: Prefix::new(Ipv4::from(Ipv4Addr::new(240, 0, 0, 0)), 4),
         block: Prefix::new(Ipv4::from(Ipv4Addr::new(240, 0, 16, 0)), 23),
-        link_mss: 1380,
         network_count: 1,
         ..Settings::default()
     };
-    settings.networks[0] =
-        Network { prefix: settings.block, first: 256, interface: lan, mac: MAC, padding: [0; 2] };
+    settings.networks[0] = Network {
+        prefix: settings.block,
+        first: 256,
+        interface: lan,
+        mtu: 1500,
+        mac: MAC,
+        flags: NetworkFlags::default(),
+    };
     tables.settings = settings;
     let granule = |address: Ipv4| Route::granule(&settings.transit, TransitAddress(address));
-    tables.routes.insert(granule(settings.block.base()), Route { site: SiteNumber(1), link: 0 });
+    tables.routes.insert(
+        granule(settings.block.base()),
+        Route { site: SiteNumber(1), link: 0, also: 0, mtu: 1420 },
+    );
     for number in 0..presences {
         let service = TransitAddress(settings.pool.at(number ^ 1));
         let presence = gateway_common::LocalAddress(settings.pool.at(number));
-        tables.routes.insert(granule(service.0), Route { site: SiteNumber(2), link });
+        tables
+            .routes
+            .insert(granule(service.0), Route { site: SiteNumber(2), link, also: 0, mtu: 1420 });
         tables.presences.insert(number, Presence::new(PresenceKind::Service(service)));
         tables.services.insert(service, Service::new(ServiceKind::Elsewhere { presence }));
         tables.ports.insert(PortKey::any_port(service, Protocol::UDP), PortMapping::SAME);
         // The first two services are for the clients of the frames, the rest for one client each.
         let client = TransitAddress(settings.block.at(number % 250));
         let bits = if number < 2 { 23 } else { 32 };
-        tables.allows.insert(AllowKey::clients(service, client, bits), Allow { rule: 1 + number });
+        tables.allows.insert(
+            AllowKey::clients(service, client, bits),
+            Allow::new(1 + number, ClientAddress::Elsewhere),
+        );
     }
     tables
 }

@@ -12,8 +12,9 @@ use gateway_common::{
     Ipv4, LocalAddress, Port, Prefix, Protocol, TransitAddress,
     desired::Tables,
     map::{
-        ABI, Allow, AllowKey, Name, NameKey, NameKind, Network, PortKey, PortMapping, Presence,
-        PresenceKind, Route, Service, ServiceKind, Settings, SiteNumber,
+        ABI, Allow, AllowKey, ClientAddress, Name, NameKey, NameKind, Network, NetworkFlags,
+        PortKey, PortMapping, Presence, PresenceKind, Route, Service, ServiceKind, Settings,
+        SiteNumber,
     },
     wire::TcpFlags,
 };
@@ -136,7 +137,6 @@ pub(crate) fn site(devices: Devices) -> Tables {
         pool: prefix(10, 0, 0, 192, 26),
         transit: prefix(240, 0, 0, 0, 4),
         block: prefix(240, 0, 16, 0, 20),
-        link_mss: 1380,
         network_count: 2,
         ..Settings::default()
     };
@@ -145,14 +145,16 @@ pub(crate) fn site(devices: Devices) -> Tables {
         first: 0,
         interface: devices.lan,
         mac: MAC,
-        padding: [0; 2],
+        mtu: 1500,
+        flags: NetworkFlags::default(),
     };
     settings.networks[1] = Network {
         prefix: prefix(10, 0, 1, 0, 24),
         first: 256,
         interface: devices.second_lan,
         mac: MAC,
-        padding: [0; 2],
+        mtu: 1500,
+        flags: NetworkFlags::default(),
     };
     tables.settings = settings;
     for (site, base, link) in [
@@ -162,7 +164,7 @@ pub(crate) fn site(devices: Devices) -> Tables {
         (4, transit(240, 0, 48, 0), devices.second_link),
     ] {
         let granule = Route::granule(&settings.transit, base);
-        tables.routes.insert(granule, Route { site: SiteNumber(site), link });
+        tables.routes.insert(granule, Route { site: SiteNumber(site), link, also: 0, mtu: 1420 });
         tables.names.insert(NameKey::new(NameKind::Site, site), name(&format!("site-{site}")));
     }
     let elsewhere = [
@@ -182,7 +184,7 @@ pub(crate) fn site(devices: Devices) -> Tables {
         tables.presences.insert(offset(presence), Presence::new(PresenceKind::Service(service)));
     }
     for (service, backend) in here {
-        tables.services.insert(service, Service::new(ServiceKind::Here { backend, clients }));
+        tables.serve(service, &[backend]);
     }
     for (service, _) in elsewhere.into_iter().chain(here) {
         let mut declare = |key, mapping| tables.ports.insert(key, mapping);
@@ -205,7 +207,13 @@ pub(crate) fn site(devices: Devices) -> Tables {
         (here[1].0, transit(240, 0, 0, 0), 4, 5),
     ];
     for (service, client, bits, rule) in allowed {
-        tables.allows.insert(AllowKey::clients(service, client, bits), Allow { rule });
+        let appear = if here.iter().any(|(served, _)| *served == service) {
+            ClientAddress::Shared(clients)
+        } else {
+            ClientAddress::Elsewhere
+        };
+        let allow = Allow::new(rule, appear);
+        tables.allows.insert(AllowKey::clients(service, client, bits), allow);
         tables.names.insert(NameKey::new(NameKind::Rule, rule), name(&format!("rule-{rule}")));
     }
     tables

@@ -106,7 +106,7 @@ impl Traffic {
         if let Verdict::Forward(forward) = verdict {
             // Onto the LAN, answers come by the LAN; into a link, by that link.
             let side = match forward.egress.way {
-                Way::Lan => Side::Lan,
+                Way::Lan | Way::Neighbour | Way::Host => Side::Lan,
                 Way::Link | Way::Relay => Side::Link,
             };
             let entry = (side, forward.egress.interface, after.to_vec());

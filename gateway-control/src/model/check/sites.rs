@@ -122,13 +122,14 @@ pub(super) fn networks(draft: &SiteDraft, problems: &mut Problems) -> Option<Net
             );
         }
     }
-    if own.len() > Settings::NETWORKS {
+    if own.len() > Settings::LAN_NETWORKS {
         problems.push(
-            own.get(Settings::NETWORKS).map_or(Place::whole(Table::Lan, 0), |(_, place)| *place),
+            own.get(Settings::LAN_NETWORKS)
+                .map_or(Place::whole(Table::Lan, 0), |(_, place)| *place),
             ModelError::TooManyNetworks {
                 site: draft.site.name.clone(),
                 count: own.len(),
-                most: Settings::NETWORKS,
+                most: Settings::LAN_NETWORKS,
             },
         );
     }
