@@ -128,7 +128,10 @@ impl Loop {
     async fn heard(&mut self, told: Told) {
         match told {
             Told::Reload => self.reload().await,
-            Told::Interfaces => self.follow().await,
+            Told::Interfaces => {
+                self.gateway.underlay_changed();
+                self.follow().await;
+            }
             // Looked at with the next tick, so that a host with a busy routing daemon is not held up.
             Told::Underlay => self.gateway.underlay_changed(),
         }

@@ -190,10 +190,14 @@ fn mark_rotation(rows: &mut [Row], account: Option<&Account>) {
     let Some(account) = account else { return };
     for device in &account.devices {
         for noted in &device.peers {
-            let others = account.devices.iter().filter(|it| it.interface != device.interface);
-            let other = others.flat_map(|it| &it.peers).find(|it| it.site == noted.site);
-            let Some(other) = other else { continue };
-            let same_key = other.public_key == noted.public_key;
+            let mut others = account.devices.iter().filter(|it| it.interface != device.interface);
+            let other = others.find_map(|it| {
+                let peer = it.peers.iter().find(|peer| peer.site == noted.site)?;
+                Some((it, peer))
+            });
+            let Some((other_device, other)) = other else { continue };
+            let same_key = other.public_key == noted.public_key
+                && other_device.public_key == device.public_key;
             let told = match (noted.role, noted.sends) {
                 (Role::Leaving, _) => "moving to the other device",
                 (Role::Current, true) if other.role == Role::Leaving => "moving here",
@@ -297,6 +301,7 @@ mod tests {
         let device = |(interface, role, peer): &(&str, Role, PeerAccount)| DeviceAccount {
             interface: (*interface).to_owned(),
             role: *role,
+            public_key: "own".into(),
             peers: vec![peer.clone()],
         };
         Account { devices: devices.iter().map(device).collect() }

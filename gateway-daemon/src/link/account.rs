@@ -28,6 +28,8 @@ pub struct DeviceAccount {
     pub interface: String,
     /// What it is there for.
     pub role: Role,
+    /// This gateway's own public key on it.
+    pub public_key: String,
     /// The peers on it.
     pub peers: Vec<PeerAccount>,
 }
@@ -129,8 +131,12 @@ mod tests {
             mtu: 1420,
             mtu_known: MtuKnown::Unanswered,
         };
-        let device =
-            DeviceAccount { interface: "presence".into(), role: Role::Current, peers: vec![peer] };
+        let device = DeviceAccount {
+            interface: "presence".into(),
+            role: Role::Current,
+            public_key: "own".into(),
+            peers: vec![peer],
+        };
         let account = Account { devices: vec![device] };
         account.store(&directory).unwrap();
         assert_eq!(Account::load(&directory), Some(account));

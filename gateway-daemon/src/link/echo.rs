@@ -136,7 +136,8 @@ fn is_too_large(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EMSGSIZE as i32)
 }
 
-fn is_passing(error: &io::Error) -> bool {
+/// Whether it is the way there that fails at the moment, not this host.
+pub(super) fn is_passing(error: &io::Error) -> bool {
     use Errno::{
         EAGAIN, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENOBUFS,
         EPROTO,

@@ -298,6 +298,7 @@ impl Links {
             DeviceAccount {
                 interface: interface.to_string(),
                 role: device.role,
+                public_key: device.key.private_key.public_key().to_string(),
                 peers: peers.collect(),
             }
         });

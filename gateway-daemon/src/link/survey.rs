@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
 
-use super::echo::{Echo, Outcome};
+use super::echo::{Echo, Outcome, is_passing};
 use super::search::{ATTEMPTS, BASE, Search, Step};
 use crate::netlink::Path;
 
@@ -32,7 +32,7 @@ pub(super) fn survey(
     known: Option<u32>,
     anew: bool,
 ) -> io::Result<Surveyed> {
-    let mut asking = Asking { echo: Echo::open(to)?, patience: PATIENCE };
+    let Some(mut asking) = Asking::begin(to)? else { return Ok(Surveyed::Silent) };
     if let Some(size) = known.filter(|size| !anew && *size <= path.first_hop)
         && asking.is_carried(size)?
     {
@@ -54,7 +54,7 @@ pub(super) fn survey(
 
 /// Whether an address answers at all.
 pub(super) fn answers(to: IpAddr) -> io::Result<bool> {
-    Asking { echo: Echo::open(to)?, patience: PATIENCE }.is_carried(LEAST_QUESTION)
+    Asking::begin(to)?.map_or(Ok(false), |mut asking| asking.is_carried(LEAST_QUESTION))
 }
 
 /// An echo of ordinary size: 84 bytes with an IPv4 header, as `ping` sends it.
@@ -66,6 +66,15 @@ struct Asking {
 }
 
 impl Asking {
+    /// Nothing while there is no way there.
+    fn begin(to: IpAddr) -> io::Result<Option<Self>> {
+        match Echo::open(to) {
+            Ok(echo) => Ok(Some(Self { echo, patience: PATIENCE })),
+            Err(error) if is_passing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn ask(&mut self, size: u32) -> io::Result<Outcome> {
         let asked = Instant::now();
         let outcome = self.echo.ask(size, self.patience)?;
