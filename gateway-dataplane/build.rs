@@ -62,8 +62,12 @@ fn compile(workspace: &Path, target: &Path) -> Result<PathBuf, String> {
         ])
         .args(["--package", "gateway-ebpf", "--bin", "gateway", "--target-dir"])
         .arg(target);
-    if env::var_os("CARGO_FEATURE_DEBUG").is_some() {
-        command.args(["--features", "debug"]);
+    for (feature, variable) in
+        [("debug", "CARGO_FEATURE_DEBUG"), ("rehearsal", "CARGO_FEATURE_REHEARSAL")]
+    {
+        if env::var_os(variable).is_some() {
+            command.args(["--features", feature]);
+        }
     }
     let status = command
         .status()

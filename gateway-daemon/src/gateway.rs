@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use gateway_control::model::{self, LanMode};
 use gateway_control::{CompileError, Interfaces, compile_linked};
 use gateway_dataplane::{
-    Applied, ApplyError, AttachError, Attachment, DataPlane, InspectError, Inspector, Mode,
-    Options, Place, Program, TableError, WantedAttachment,
+    Applied, ApplyError, AttachError, Attachment, DataPlane, Mode, Options, Place, Program,
+    TableError, WantedAttachment,
 };
 #[cfg(feature = "debug")]
 use gateway_dataplane::{KernelLog, KernelLogError};
@@ -68,9 +68,6 @@ pub enum GatewayError {
     /// The programs cannot be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
-    /// What is attached cannot be found out.
-    #[error(transparent)]
-    Inspect(#[from] InspectError),
     /// The tables cannot be changed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -329,8 +326,16 @@ impl Surroundings {
             let now = if is_guarded(link) { link } else { &alone };
             devices.insert(link.interface.clone(), link::ensure(now, &self.host).await?);
         }
-        self.attach(file, &lans, decision.interfaces().chain(&leaving))?;
+        // Programs of this version need tables before they see a packet; those that are there have them,
+        // and are on a new link device before the tables name it.
+        let attached = self.data_plane.is_attached().map_err(gateway_dataplane::Error::from)?;
+        if attached {
+            self.attach(file, &lans, decision.interfaces().chain(&leaving))?;
+        }
         let Applied { generation, changes } = self.apply(file, &known, &decision, &devices)?;
+        if !attached {
+            self.attach(file, &lans, decision.interfaces().chain(&leaving))?;
+        }
         for link in &decision.devices {
             devices.insert(link.interface.clone(), link::ensure(link, &self.host).await?);
         }
@@ -362,8 +367,11 @@ impl Surroundings {
 
     /// The link devices that the program of links is on.
     fn guarded(&self) -> Result<BTreeSet<String>, GatewayError> {
-        let attachments = Inspector::open(self.instance.name().as_str())?.attachments()?;
-        let links = attachments.into_iter().filter(|it| it.program == Program::LinkIngress);
+        let links = self
+            .data_plane
+            .attachments()?
+            .into_iter()
+            .filter(|it| it.program == Program::LinkIngress);
         Ok(links.filter(|it| it.active).map(|it| it.interface).collect())
     }
 
@@ -421,12 +429,10 @@ impl Surroundings {
     /// stays.
     fn remove_unless_in_force(self) {
         let Self { instance, data_plane, .. } = self;
-        if data_plane.observe().is_ok_and(|observed| observed.generation != 0) {
-            return;
-        }
-        drop(data_plane);
-        if let Err(error) = gateway_dataplane::detach(instance.name().as_str()) {
-            tracing::warn!(%error, "could not remove the pins again");
+        match data_plane.abandon() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!(%error, "could not remove the pins again"),
         }
         if let Err(error) = instance.remove() {
             tracing::warn!(%error, "could not remove the run directory again");

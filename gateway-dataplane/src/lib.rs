@@ -4,7 +4,8 @@
 //! [`DataPlane`] is for gatewayd, one for each instance at a time: it puts the kernel half, which is
 //! compiled in, into the kernel beside the maps of an earlier run, attaches it, and makes the maps hold
 //! [`gateway_common::desired::Tables`]. Everything it makes is pinned and goes on without the process;
-//! only [`detach`] takes it away. [`Inspector`] reads the same pins for gatewayctl.
+//! only [`detach`] takes it away. What a build with an earlier map ABI left, it takes over with all flows
+//! ([`migrate`]). [`Inspector`] reads the same pins for gatewayctl.
 #![deny(unsafe_code)]
 
 mod attach;
@@ -14,6 +15,7 @@ mod flows;
 mod inspect;
 #[cfg(feature = "debug")]
 mod kernel_log;
+mod migrate;
 mod netlink;
 mod object;
 mod pins;
@@ -29,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 use gateway_common::{
     desired::Tables,
-    map::{Flows, Map as _},
+    map::{ABI, Flows, Map as _},
 };
 use thiserror::Error;
 
@@ -39,6 +41,7 @@ pub use flows::{Swept, now};
 pub use inspect::{InspectError, Inspector, MapEntry, MapSummary, map_names};
 #[cfg(feature = "debug")]
 pub use kernel_log::{KernelLog, KernelLogError};
+pub use migrate::TakenOver;
 pub use object::ObjectError;
 pub use pins::{BPFFS, PinsError};
 pub use program::Program;
@@ -47,8 +50,9 @@ pub use state::{Applied, ApplyError, Observed};
 pub use table::{Shape, TableError};
 pub use trace::{PacketDescription, Trace, TraceError, TracePoint, TransportDescription};
 
+use migrate::Earlier;
 use object::{Parameters, Programs};
-use pins::Pins;
+use pins::{Pins, Prepared};
 use state::Maps;
 
 /// What can go wrong while a data path is opened or taken away.
@@ -99,6 +103,8 @@ pub struct DataPlane {
     maps: Maps,
     sweeper: flows::Sweeper,
     force_clsact: bool,
+    /// What is to be taken over still, the latest first.
+    earlier: Vec<Earlier>,
 }
 
 impl DataPlane {
@@ -107,26 +113,91 @@ impl DataPlane {
     /// as it was.
     pub fn open(instance: &str, options: &Options) -> Result<Self, Error> {
         let pins = Pins::new(&options.root, instance)?;
-        let fresh = pins.prepare()?;
+        let Prepared { fresh, earlier } = pins.prepare()?;
+        let earlier: Vec<Earlier> = earlier.into_iter().filter_map(Earlier::new).collect();
         let parameters =
             Parameters { flow_capacity: options.flow_capacity, link_header: options.link_header };
         if let Err(error) = object::load(&pins, parameters) {
             if fresh {
-                Pins::remove_version(&pins.version())?;
+                pins.remove()?;
                 pins.remove_empty();
             }
             return Err(error.into());
         }
         let programs = Programs::open(&pins)?;
         let maps = Maps::open(&pins, options.flow_capacity)?;
-        tracing::info!(instance, adopted = !fresh, "the data path is loaded");
+        let from: Vec<u32> = earlier.iter().map(Earlier::abi).collect();
+        tracing::info!(instance, abi = ABI, adopted = !fresh, takes_over = ?from, "the data path is loaded");
         let (sweeper, force_clsact) = (flows::Sweeper::default(), options.force_clsact);
-        Ok(Self { pins, programs, maps, sweeper, force_clsact })
+        Ok(Self { pins, programs, maps, sweeper, force_clsact, earlier })
     }
 
-    /// Serves these interfaces and no others: programs that are attached are replaced in place.
+    /// Whether programs of this version are on interfaces already. Where none are, tables come first:
+    /// a program without tables lets packets for presences pass by.
+    pub fn is_attached(&self) -> Result<bool, PinsError> {
+        Ok(self.earlier.is_empty() && self.pins.has_interfaces()?)
+    }
+
+    /// The programs on interfaces, those of versions that are to be taken over included.
+    pub fn attachments(&self) -> Result<Vec<FoundAttachment>, AttachError> {
+        let mut found = attach::found(&self.pins)?;
+        for earlier in &self.earlier {
+            found.extend(attach::found(earlier.pins())?);
+        }
+        Ok(found)
+    }
+
+    /// Serves these interfaces and no others: programs that are attached are replaced in place. Those of
+    /// an earlier version as well, once tables are in force: then its flows are taken over and it is
+    /// removed.
     pub fn attach(&mut self, wanted: &[WantedAttachment]) -> Result<Vec<Attachment>, AttachError> {
-        attach::attach(&self.pins, &mut self.programs, self.force_clsact, wanted)
+        if self.earlier.is_empty() {
+            return attach::attach(&self.pins, &mut self.programs, self.force_clsact, wanted);
+        }
+        if self.maps.settings()?.is_none() {
+            return Err(AttachError::NotInForce);
+        }
+        let first = self.copy_flows()?;
+        for earlier in &self.earlier {
+            earlier.hand_over(&self.pins)?;
+        }
+        let attached = attach::attach(&self.pins, &mut self.programs, self.force_clsact, wanted)?;
+        let second = self.copy_flows()?;
+        for earlier in std::mem::take(&mut self.earlier) {
+            let (instance, from) = (self.pins.instance(), earlier.abi());
+            tracing::info!(
+                instance,
+                from,
+                to = ABI,
+                ?first,
+                ?second,
+                "took over a data path of another version"
+            );
+            earlier.remove()?;
+        }
+        Ok(attached)
+    }
+
+    /// Flows of earlier versions into the maps of this one.
+    fn copy_flows(&mut self) -> Result<TakenOver, TableError> {
+        let mut sum = TakenOver::default();
+        for earlier in &self.earlier {
+            let TakenOver { flows, lost } = earlier.copy(&mut self.maps)?;
+            (sum.flows, sum.lost) = (sum.flows + flows, sum.lost + lost);
+        }
+        Ok(sum)
+    }
+
+    /// Takes away what [`Self::open`] made, unless programs of this version are attached; an earlier
+    /// version goes on as it did. `true` if nothing of the instance is left.
+    pub fn abandon(self) -> Result<bool, PinsError> {
+        if self.pins.has_interfaces()? {
+            return Ok(false);
+        }
+        let Self { pins, earlier, .. } = self;
+        pins.remove()?;
+        pins.remove_empty();
+        Ok(earlier.is_empty())
     }
 
     /// What the maps hold.

@@ -16,7 +16,7 @@ use nix::{
 };
 use thiserror::Error;
 
-use crate::program::Program;
+use crate::{migrate, program::Program};
 
 /// Where Linux distributions mount the BPF file system.
 pub const BPFFS: &str = "/sys/fs/bpf";
@@ -39,14 +39,23 @@ pub enum PinsError {
     },
     /// The instance's maps have a layout that this program does not know.
     #[error(
-        "{path} holds maps of another version (this program's is v{ABI}); the running data path is left as it is. Run the gatewayd of that version, or stop its traffic with `gatewayctl --instance {instance} detach` and start again",
-        path = path.display()
+        "{path} holds maps of another version, which this program (v{ABI}{known}) cannot take over; the running data path is left as it is. Run the gatewayd of that version or a later one, or end its traffic with `gatewayctl --instance {instance} detach` and start again",
+        path = path.display(), known = known()
     )]
     OtherVersion {
         /// The directory.
         path: PathBuf,
         /// The instance.
         instance: String,
+    },
+    /// The instance's maps have a layout that only gatewayd takes over.
+    #[error(
+        "{path} holds maps of an earlier version (this program's is v{ABI}): start the gatewayd that came with this program, which takes its flows over, or use the gatewayctl of that version",
+        path = path.display()
+    )]
+    EarlierVersion {
+        /// The directory.
+        path: PathBuf,
     },
     /// Nothing is pinned for the instance.
     #[error("instance {instance} has no data path: {path} does not exist. Start gatewayd, or name another instance with --instance", path = path.display())]
@@ -68,11 +77,21 @@ pub enum PinsError {
     },
 }
 
-/// The pins of one instance.
+/// The pins of one instance, of one version.
 #[derive(Clone, Debug)]
 pub(crate) struct Pins {
     root: PathBuf,
     instance: String,
+    abi: u32,
+}
+
+/// What was there when an instance's directories were made.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    /// Nothing of this version was.
+    pub(crate) fresh: bool,
+    /// The pins of earlier versions, the latest first.
+    pub(crate) earlier: Vec<Pins>,
 }
 
 /// The pins that belong to one interface.
@@ -94,22 +113,31 @@ impl Pins {
         if !is_name {
             return Err(PinsError::Instance(instance.to_owned()));
         }
-        Ok(Self { root: root.to_owned(), instance: instance.to_owned() })
+        Ok(Self { root: root.to_owned(), instance: instance.to_owned(), abi: ABI })
     }
 
     pub(crate) fn instance(&self) -> &str {
         &self.instance
     }
 
-    /// Makes the directories where they are missing; `true` if there were none.
-    pub(crate) fn prepare(&self) -> Result<bool, PinsError> {
+    /// The number of their version.
+    pub(crate) fn abi(&self) -> u32 {
+        self.abi
+    }
+
+    /// Makes the directories where they are missing, after finishing an interrupted removal of earlier
+    /// ones. Refuses a version that cannot be taken over before it touches anything.
+    pub(crate) fn prepare(&self) -> Result<Prepared, PinsError> {
         self.require_file_system()?;
-        self.refuse_other_versions()?;
+        let earlier = self.earlier()?;
+        for doomed in self.versions()?.iter().filter(|path| is_doomed(path)) {
+            remove_all(doomed)?;
+        }
         let fresh = !self.version().exists();
         for directory in [self.maps(), self.programs(), self.links()] {
             make_all(&directory)?;
         }
-        Ok(fresh)
+        Ok(Prepared { fresh, earlier })
     }
 
     /// Fails unless the instance has pins of this version.
@@ -117,8 +145,41 @@ impl Pins {
         if self.version().exists() {
             return Ok(());
         }
-        self.refuse_other_versions()?;
-        Err(PinsError::Absent { instance: self.instance.clone(), path: self.version() })
+        match self.earlier()?.first() {
+            Some(earlier) => Err(PinsError::EarlierVersion { path: earlier.version() }),
+            None => {
+                Err(PinsError::Absent { instance: self.instance.clone(), path: self.version() })
+            }
+        }
+    }
+
+    /// Removes all pins of this version, in a way that can be finished if it is interrupted: from its
+    /// first step on nobody takes anything over from them.
+    pub(crate) fn remove(&self) -> Result<(), PinsError> {
+        let doomed = self.directory().join(format!("{DOOMED}{}", self.abi));
+        remove_all(&doomed)?;
+        replace(&self.version(), &doomed)?;
+        remove_all(&doomed)
+    }
+
+    /// Moves the pins of all interfaces of `earlier` here. What they attached stays attached.
+    pub(crate) fn adopt_interfaces(&self, earlier: &Self) -> Result<(), PinsError> {
+        for from in list(&earlier.links())? {
+            let Some(name) = from.file_name() else { continue };
+            let to = self.links().join(name);
+            make_all(&to)?;
+            for pin in list(&from)? {
+                let Some(name) = pin.file_name() else { continue };
+                replace(&pin, &to.join(name))?;
+            }
+            remove_all(&from)?;
+        }
+        Ok(())
+    }
+
+    /// Whether any interface has pins of this version.
+    pub(crate) fn has_interfaces(&self) -> Result<bool, PinsError> {
+        Ok(!list(&self.links())?.is_empty())
     }
 
     pub(crate) fn map(&self, name: &str) -> PathBuf {
@@ -170,7 +231,7 @@ impl Pins {
 
     /// The directory of this version.
     pub(crate) fn version(&self) -> PathBuf {
-        self.directory().join(format!("v{ABI}"))
+        self.directory().join(format!("v{}", self.abi))
     }
 
     fn all(&self) -> PathBuf {
@@ -193,11 +254,24 @@ impl Pins {
         self.version().join("links")
     }
 
-    fn refuse_other_versions(&self) -> Result<(), PinsError> {
-        match self.versions()?.into_iter().find(|path| *path != self.version()) {
-            None => Ok(()),
-            Some(path) => Err(PinsError::OtherVersion { path, instance: self.instance.clone() }),
+    /// The pins of other versions, all of which can be taken over; the latest first.
+    fn earlier(&self) -> Result<Vec<Self>, PinsError> {
+        let mut earlier = Vec::new();
+        for path in self.versions()? {
+            if path == self.version() || is_doomed(&path) {
+                continue;
+            }
+            let name = path.file_name().and_then(|name| name.to_str());
+            let abi = name.and_then(|name| name.strip_prefix('v')?.parse().ok());
+            match abi.filter(|abi| migrate::is_known(*abi)) {
+                Some(abi) => earlier.push(Self { abi, ..self.clone() }),
+                None => {
+                    return Err(PinsError::OtherVersion { path, instance: self.instance.clone() });
+                }
+            }
         }
+        earlier.sort_by_key(|pins| std::cmp::Reverse(pins.abi));
+        Ok(earlier)
     }
 
     /// Mounts the file system where everybody expects it, if nobody has.
@@ -271,6 +345,19 @@ pub(crate) fn replace(from: &Path, to: &Path) -> Result<(), PinsError> {
         path: to.to_owned(),
         source,
     })
+}
+
+/// The name of a version's directory while it is being removed begins with this.
+const DOOMED: &str = "removed:";
+
+fn is_doomed(version: &Path) -> bool {
+    version.file_name().is_some_and(|name| name.to_string_lossy().starts_with(DOOMED))
+}
+
+/// The earlier versions, for the text of an error.
+fn known() -> String {
+    let known: Vec<String> = migrate::known().map(|abi| format!("v{abi}")).collect();
+    if known.is_empty() { String::new() } else { format!(", knowing {}", known.join(", ")) }
 }
 
 fn interfaces_in(links: &Path) -> Result<Vec<InterfacePins>, PinsError> {

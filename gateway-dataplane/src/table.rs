@@ -182,15 +182,17 @@ impl<M: Map> Table<M> {
 
     /// Adds or replaces an entry.
     pub(crate) fn set(&mut self, key: &M::Key, value: &M::Value) -> Result<(), TableError> {
-        // A full hash map says E2BIG, a full trie ENOSPC.
-        const FULL: [Option<i32>; 2] = [Some(nix::libc::E2BIG), Some(nix::libc::ENOSPC)];
-        self.map.insert(Pod(*key), Pod(*value), 0).map_err(|source| {
-            if FULL.contains(&errno(&source)) {
-                TableError::Full { map: M::NAME, capacity: self.capacity }
-            } else {
-                Self::failed("write", source)
-            }
-        })
+        self.map.insert(Pod(*key), Pod(*value), 0).map_err(|source| self.refused(source))
+    }
+
+    /// Adds an entry; `false` if there is one of that key, which stays as it is.
+    pub(crate) fn add(&mut self, key: &M::Key, value: &M::Value) -> Result<bool, TableError> {
+        const NO_EXIST: u64 = 1;
+        match self.map.insert(Pod(*key), Pod(*value), NO_EXIST) {
+            Ok(()) => Ok(true),
+            Err(source) if errno(&source) == Some(nix::libc::EEXIST) => Ok(false),
+            Err(source) => Err(self.refused(source)),
+        }
     }
 
     /// Removes an entry, or fills it with zeros where the map is an array. That there is none is fine.
@@ -220,6 +222,17 @@ impl<M: Map> Table<M> {
 
     fn failed(action: &'static str, source: MapError) -> TableError {
         TableError::Access { action, map: M::NAME, source }
+    }
+
+    /// Why an entry could not be written.
+    fn refused(&self, source: MapError) -> TableError {
+        // A full hash map says E2BIG, a full trie ENOSPC.
+        const FULL: [Option<i32>; 2] = [Some(nix::libc::E2BIG), Some(nix::libc::ENOSPC)];
+        if FULL.contains(&errno(&source)) {
+            TableError::Full { map: M::NAME, capacity: self.capacity }
+        } else {
+            Self::failed("write", source)
+        }
     }
 }
 

@@ -14,6 +14,17 @@ use crate::process;
 /// Everything but the kernel half, which the user half's build script compiles for its own target.
 pub(crate) const SELECTION: [&str; 3] = ["--workspace", "--exclude", "gateway-ebpf"];
 
+/// The programs of a build with the next map ABI, with which upgrades are rehearsed. Selected among the
+/// same packages, they share all that does not depend on the ABI.
+const REHEARSAL: [&str; 6] = [
+    "--features",
+    "gateway-daemon/rehearsal",
+    "--bin",
+    "gatewayd-rehearsal",
+    "--bin",
+    "gatewayctl-rehearsal",
+];
+
 /// How the code is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -65,9 +76,20 @@ impl Artifacts {
         Self::of(workspace, &["build", "--bins"], selection, profile)
     }
 
+    /// Builds the programs of a build with the next map ABI beside those of this one.
+    pub(crate) fn rehearsal(
+        workspace: &Path,
+        selection: &[&str],
+        profile: Profile,
+    ) -> Result<Self> {
+        let command = [&["build"][..], &REHEARSAL].concat();
+        Self::of(workspace, &command, selection, profile)
+    }
+
     /// Builds all programs and the files of tests of these names, or all tests for none.
     pub(crate) fn all(workspace: &Path, files: &[&str]) -> Result<Self> {
         let programs = Self::programs(workspace, &SELECTION, Profile::Dev)?;
+        Self::rehearsal(workspace, &SELECTION, Profile::Dev)?;
         let mut command = vec!["test", "--no-run"];
         for file in files {
             command.extend(["--test", file]);

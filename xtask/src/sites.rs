@@ -36,14 +36,18 @@ pub(crate) enum LabAction {
     },
 }
 
-/// The release build of all programs that the demo runs.
+/// What the demo and the lab are built from.
+const PACKAGES: [&str; 4] = ["--package", "gateway-daemon", "--package", "vm-tests"];
+
+/// The release build of all programs that the demo runs, but for those it upgrades to.
 pub(crate) fn build(workspace: &Path) -> Result<Artifacts> {
-    let packages = ["--package", "gateway-daemon", "--package", "vm-tests"];
-    Artifacts::programs(workspace, &packages, Profile::Release)
+    Artifacts::programs(workspace, &PACKAGES, Profile::Release)
 }
 
 /// Sets up, builds, and becomes the demo; returns only if that fails.
 pub(crate) fn demo(workspace: &Path) -> Result<()> {
+    prepare(workspace, "demo")?;
+    Artifacts::rehearsal(workspace, &PACKAGES, Profile::Release)?;
     become_program(workspace, "demo", &[])
 }
 
@@ -61,14 +65,18 @@ pub(crate) fn lab(workspace: &Path, action: &LabAction) -> Result<()> {
             arguments.extend(command.iter().map(String::as_str));
         }
     }
+    prepare(workspace, "lab")?;
     become_program(workspace, "lab", &arguments)
 }
 
-fn become_program(workspace: &Path, name: &str, arguments: &[&str]) -> Result<()> {
+fn prepare(workspace: &Path, name: &str) -> Result<()> {
     if !setup::is_root()? {
         bail!("sites are made of network namespaces, which needs root: sudo -E cargo xtask {name}");
     }
-    setup::ensure(workspace, &[Need::KernelHalf, Need::Sites])?;
+    setup::ensure(workspace, &[Need::KernelHalf, Need::Sites])
+}
+
+fn become_program(workspace: &Path, name: &str, arguments: &[&str]) -> Result<()> {
     let built = build(workspace)?;
     let program = built.binary(name)?;
     let directory = program.parent().with_context(|| format!("{name} lies in no directory"))?;

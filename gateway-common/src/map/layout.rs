@@ -97,10 +97,14 @@ mod tests {
         }
         for_each_map!(describe);
         text.push_str(settings::LAYOUT);
-        text.push_str(&fields(Flows::NAME, "key", FlowKey::FIELDS));
-        text.push_str(&fields(Flows::NAME, "value", Flow::FIELDS));
-        text.push_str(&fields(Nats::NAME, "key", NatKey::FIELDS));
-        text.push_str(&fields(Nats::NAME, "value", FlowKey::FIELDS));
+        for flows in [Flows::NAME, Openings::NAME] {
+            text.push_str(&fields(flows, "key", FlowKey::FIELDS));
+            text.push_str(&fields(flows, "value", Flow::FIELDS));
+        }
+        for nats in [Nats::NAME, OpeningNats::NAME] {
+            text.push_str(&fields(nats, "key", NatKey::FIELDS));
+            text.push_str(&fields(nats, "value", FlowKey::FIELDS));
+        }
         text
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use gateway_daemon::{ctl, exit};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     match ctl::run(ctl::Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report("gatewayctl", &error),

@@ -10,7 +10,7 @@ use gateway_daemon::config::SiteFile;
 use gateway_daemon::daemon_cli::{DaemonArguments, DaemonCommand, RunArguments};
 use gateway_daemon::{driver, exit, link, logging};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = DaemonArguments::parse();
     if let Some(DaemonCommand::LinkDevice { interface }) = arguments.command {
         return link::serve_device(&interface);

@@ -164,6 +164,7 @@ impl Place {
             instance: self.instance.name().to_string(),
             gateway: model.map(|model| model.gateway().name.to_string()),
             site: model.map(|model| model.site().name.to_string()),
+            abi: gateway_common::map::ABI,
             generation,
             daemon: Daemon { running: pid.is_some(), pid },
             attachments: self.attachments()?,

@@ -14,6 +14,8 @@ pub(crate) struct Status {
     pub gateway: Option<String>,
     /// Its site.
     pub site: Option<String>,
+    /// Number of the map layouts.
+    pub abi: u32,
     /// Which change of the tables is in force; 0 before the first.
     pub generation: u32,
     /// Whether gatewayd runs.
@@ -167,6 +169,7 @@ impl Answer for Status {
             ("gateway", or_dash(self.gateway.as_ref())),
             ("instance", self.instance.clone()),
             ("gatewayd", daemon),
+            ("map abi", self.abi.to_string()),
             ("generation", self.generation.to_string()),
             (
                 "link",
@@ -216,6 +219,7 @@ mod tests {
             instance: "edge-a".into(),
             gateway: Some("edge-a-gw".into()),
             site: Some("edge-a".into()),
+            abi: 3,
             generation: 3,
             daemon: Daemon { running: true, pid: Some(77) },
             attachments: vec![Attached {

@@ -25,6 +25,7 @@ use crate::{
     object::Programs,
     pins::{InterfacePins, Pins, PinsError},
     program::Program,
+    table::TableError,
 };
 
 /// What can go wrong on the way onto an interface, or off it.
@@ -94,6 +95,14 @@ pub enum AttachError {
     /// The pins are in the way.
     #[error(transparent)]
     Pins(#[from] PinsError),
+    /// Flows of an earlier version cannot be taken over.
+    #[error("cannot take the flows of an earlier version over; start gatewayd again to go on")]
+    TakeOver(#[from] TableError),
+    /// Tables are not in force yet.
+    #[error(
+        "tables must be in force before the programs of an earlier version are replaced: apply them first"
+    )]
+    NotInForce,
 }
 
 /// How a LAN interface is served.

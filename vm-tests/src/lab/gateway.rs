@@ -44,6 +44,25 @@ impl Default for Choices {
     }
 }
 
+/// Which build of the programs a gateway runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Build {
+    /// This one.
+    #[default]
+    Current,
+    /// One with the next map ABI and flows of another layout (the feature `rehearsal`).
+    Next,
+}
+
+impl Build {
+    fn program(self, name: &str) -> String {
+        match self {
+            Self::Current => name.to_owned(),
+            Self::Next => format!("{name}-rehearsal"),
+        }
+    }
+}
+
 /// What `gatewayctl trace` says of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -68,6 +87,7 @@ pub struct Gateway {
     directory: PathBuf,
     key: Key,
     choices: Choices,
+    build: Build,
     notices: UnixDatagram,
     process: Option<Process>,
 }
@@ -89,7 +109,8 @@ impl Gateway {
             .with_context(|| format!("write {}", key_file.display()))?;
         let notices = UnixDatagram::bind(directory.join("notify")).context("bind a socket")?;
         notices.set_nonblocking(true)?;
-        Ok(Self { plan, instance, namespace, directory, key, choices, notices, process: None })
+        let (build, process) = (Build::default(), None);
+        Ok(Self { plan, instance, namespace, directory, key, choices, build, notices, process })
     }
 
     /// Its site.
@@ -131,6 +152,11 @@ impl Gateway {
         };
         fs::write(self.site_file(), file.text())
             .with_context(|| format!("write {}", self.site_file().display()))
+    }
+
+    /// Makes it use another build from now on.
+    pub fn use_build(&mut self, build: Build) {
+        self.build = build;
     }
 
     /// Starts `gatewayd` and waits until it says that it is ready.
@@ -235,7 +261,7 @@ impl Gateway {
 
     /// Runs `gatewayctl` for this instance.
     pub fn ctl_output(&self, words: &str) -> Result<Output> {
-        let mut command = Command::new(binaries::locate("gatewayctl")?);
+        let mut command = Command::new(binaries::locate(&self.build.program("gatewayctl"))?);
         command.args(["--instance", &self.instance]).args(words.split_whitespace());
         self.namespace.output(&mut command, CTL_BOUND)
     }
@@ -265,7 +291,7 @@ impl Gateway {
     }
 
     fn daemon(&self, site_file: &Path) -> Result<Command> {
-        let mut command = Command::new(binaries::locate("gatewayd")?);
+        let mut command = Command::new(binaries::locate(&self.build.program("gatewayd"))?);
         command.arg("--config").arg(site_file);
         Ok(command)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Lab;
-use super::gateway::{START_BOUND, Verdict};
+use super::gateway::{Build, START_BOUND, Verdict};
 use super::namespace::Namespace;
 use super::plan::{
     AGENT_A, AGENT_B, CLIENT_PRESENCE, CLOUD, ECHO, ECHO_PORT, EDGE_A, EDGE_B, FILES, FILES_PORT,
@@ -170,6 +170,50 @@ pub fn started_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
         "started all three after {before} bytes, ready by {received}; all {bytes} came, checksum \
          right"
     ))
+}
+
+/// Every gateway is upgraded, one after the other, to a build with another map ABI while a download
+/// runs: the download and an older connection go on, and the flow table is the new build's.
+pub fn upgraded_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
+    let mut conversation = converse(&lab.site(&EDGE_B).client)?;
+    let mut download = begin_download(lab, bytes)?;
+    let before = download.read_to(bytes / 10)?;
+    let from = abi(lab)?;
+    // The last tenth is left for after the upgrade, so that the download spans it.
+    let (step, most) = (bytes / 400, bytes / 10 * 9);
+    let mut received = before;
+    for site in SITES {
+        let gateway = lab.gateway(site);
+        gateway.kill()?;
+        gateway.use_build(Build::Next);
+        gateway.launch()?;
+        wait_unless_failed(format!("{} to be upgraded", site.name), START_BOUND, || {
+            received = download.read_to((received + step).min(most))?;
+            gateway.readiness()
+        })
+        .with_context(|| format!("its log ends:\n{}", gateway.log_tail()))?;
+    }
+    let to = abi(lab)?;
+    ensure!(from != to, "the map ABI is {to} before and after");
+    must_match(&download.finish()?, bytes)?;
+    conversation.say("still here", ANSWER_BOUND).context("a connection older than the upgrade")?;
+    edges_call_cloud(lab).context("a new connection after the upgrade")?;
+    Ok(format!(
+        "map ABI {from} became {to} at all three between byte {before} and {received}; all {bytes} \
+         came, checksum right"
+    ))
+}
+
+/// The one map ABI of the gateways.
+fn abi(lab: &Lab) -> Result<u64> {
+    let mut found = Vec::new();
+    for site in SITES {
+        let status = lab.site(site).gateway.ctl("status")?;
+        found.push(status["abi"].as_u64().with_context(|| format!("no map ABI in {status}"))?);
+    }
+    found.dedup();
+    ensure!(found.len() == 1, "the gateways have map ABIs {found:?}");
+    Ok(found[0])
 }
 
 fn must_trace_refused(lab: &Lab) -> Result<String> {

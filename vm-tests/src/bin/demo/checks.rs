@@ -103,6 +103,11 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
         scenario::started_in_a_download(lab, DOWNLOAD)
     });
 
+    report.part("An upgrade");
+    report.check("every gatewayd is replaced by one with another map ABI in a download", || {
+        scenario::upgraded_in_a_download(lab, DOWNLOAD)
+    });
+
     report.part("What was on the wires meanwhile");
     for (place, sniffer) in sniffers {
         sniffed(report, place, sniffer);
