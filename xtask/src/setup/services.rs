@@ -14,11 +14,16 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::process::run;
 
 /// The services that the packages bring, with the target that starts each.
-const UNITS: [(&str, &str); 4] = [
+const UNITS: [(&str, &str); 9] = [
     ("epmd.service", "multi-user.target"),
     ("epmd.socket", "sockets.target"),
+    ("iperf3.service", "multi-user.target"),
     ("knot.service", "multi-user.target"),
+    ("postgresql.service", "multi-user.target"),
     ("rabbitmq-server.service", "multi-user.target"),
+    ("ssh.service", "multi-user.target"),
+    ("ssh.socket", "sockets.target"),
+    ("vsftpd.service", "multi-user.target"),
 ];
 
 /// Runs an installation to its end, signals or not, and keeps off the services it brings.
