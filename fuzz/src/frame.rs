@@ -33,7 +33,8 @@ pub fn frame(data: &[u8]) {
 
 /// The tables afterwards, with what was counted.
 fn run(data: &[u8]) -> MemoryTables {
-    let tables = MemoryTables::new(tables().clone(), MOST_FLOWS);
+    let mut tables = MemoryTables::new(tables().clone(), MOST_FLOWS);
+    tables.opening_capacity = MOST_FLOWS;
     let mut rest = data;
     let mut now = 1;
     while let [selector, ticks, length, tail @ ..] = rest {

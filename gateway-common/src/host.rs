@@ -42,8 +42,10 @@ impl Frame for Bytes<'_> {
 pub struct MemoryTables {
     /// What configuration determines. `settings.generation` must not be 0 for the path to work.
     pub desired: desired::Tables,
-    /// Most flows, and most reserved ports, at each stage.
+    /// Most confirmed flows, and ports that they reserve.
     pub capacity: usize,
+    /// Most unconfirmed flows, and ports that they reserve; the oldest make room.
+    pub opening_capacity: usize,
     opening: Flows,
     confirmed: Flows,
     usages: RefCell<BTreeMap<[u8; 8], u64>>,
@@ -61,7 +63,7 @@ impl MemoryTables {
     /// Tables with this content under generation 1, without flows, for at most `capacity` of them.
     pub fn new(mut desired: desired::Tables, capacity: usize) -> Self {
         desired.settings.generation = 1;
-        Self { desired, capacity, ..Self::default() }
+        Self { desired, capacity, opening_capacity: 4096.max(capacity / 4), ..Self::default() }
     }
 
     /// Replaces the content under the next generation; flows stay.
@@ -96,6 +98,13 @@ impl MemoryTables {
     /// Sets how many flows somebody has, as a sweep does.
     pub fn set_usage(&mut self, of: UsageKey, flows: u64) {
         self.usages.get_mut().insert(zerocopy::transmute!(of), flows);
+    }
+
+    fn room(&self, stage: Stage) -> usize {
+        match stage {
+            Stage::Opening => self.opening_capacity,
+            Stage::Confirmed => self.capacity,
+        }
     }
 
     fn at(&self, stage: Stage) -> &Flows {
@@ -156,12 +165,13 @@ impl Tables for MemoryTables {
     fn insert_flow(&self, stage: Stage, key: &FlowKey, flow: &Flow) -> Insertion {
         let key: [u8; 16] = zerocopy::transmute!(*key);
         let mut flows = self.at(stage).flows.borrow_mut();
-        if stage == Stage::Opening && flows.len() >= self.capacity && !flows.contains_key(&key) {
+        let room = self.room(stage);
+        if stage == Stage::Opening && flows.len() >= room && !flows.contains_key(&key) {
             let oldest = flows.iter().min_by_key(|(_, flow)| flow.get().seen.0);
             let oldest = oldest.map(|(key, _)| *key);
             oldest.map(|oldest| flows.remove(&oldest));
         }
-        insert(&mut flows, self.capacity, key, || Rc::new(Cell::new(*flow)))
+        insert(&mut flows, room, key, || Rc::new(Cell::new(*flow)))
     }
 
     fn remove_flow(&self, stage: Stage, key: &FlowKey) {
@@ -177,10 +187,11 @@ impl Tables for MemoryTables {
     fn insert_nat(&self, stage: Stage, key: &NatKey, flow: &FlowKey) -> Insertion {
         let key: [u8; 16] = zerocopy::transmute!(*key);
         let mut nats = self.at(stage).nats.borrow_mut();
-        if stage == Stage::Opening && nats.len() >= self.capacity && !nats.contains_key(&key) {
+        let room = self.room(stage);
+        if stage == Stage::Opening && nats.len() >= room && !nats.contains_key(&key) {
             nats.pop_first();
         }
-        insert(&mut nats, self.capacity, key, || *flow)
+        insert(&mut nats, room, key, || *flow)
     }
 
     fn remove_nat(&self, stage: Stage, key: &NatKey) {

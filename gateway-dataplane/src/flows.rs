@@ -135,6 +135,16 @@ impl<'a> Usage<'a> {
     }
 }
 
+/// All flows, confirmed or not, each once, ordered by the bytes of their keys.
+pub(crate) fn all_flows(maps: &Maps) -> Result<Vec<(FlowKey, Flow)>, TableError> {
+    once::<_, _, 16>(maps.openings.entries().chain(maps.flows.entries()))
+}
+
+/// All reserved ports, likewise.
+pub(crate) fn all_nats(maps: &Maps) -> Result<Vec<(NatKey, FlowKey)>, TableError> {
+    once::<_, _, 16>(maps.opening_nats.entries().chain(maps.nats.entries()))
+}
+
 /// All flows at a stage, each once, ordered by the bytes of their keys.
 pub(crate) fn flows(maps: &Maps, stage: Stage) -> Result<Vec<(FlowKey, Flow)>, TableError> {
     match stage {

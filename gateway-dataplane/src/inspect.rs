@@ -9,7 +9,6 @@ use gateway_common::{
         Names, NatKey, Nats, OpeningNats, Openings, Outcome, Ports, Presences, Routes, Services,
         SettingsSlots, Slots, Usages,
     },
-    tables::Stage,
 };
 use std::{fmt::Debug, net::Ipv4Addr, path::Path};
 use thiserror::Error;
@@ -116,18 +115,12 @@ impl Inspector {
 
     /// All flows, ordered by the bytes of their keys.
     pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, InspectError> {
-        let mut all = flows::flows(&self.maps, Stage::Confirmed)?;
-        all.extend(flows::flows(&self.maps, Stage::Opening)?);
-        all.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
-        Ok(all)
+        Ok(flows::all_flows(&self.maps)?)
     }
 
     /// All reserved ports, ordered by the bytes of their keys.
     pub fn nats(&self) -> Result<Vec<(NatKey, FlowKey)>, InspectError> {
-        let mut all = flows::nats(&self.maps, Stage::Confirmed)?;
-        all.extend(flows::nats(&self.maps, Stage::Opening)?);
-        all.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
-        Ok(all)
+        Ok(flows::all_nats(&self.maps)?)
     }
 
     /// What became of all packets so far: outcomes first, then reasons, each with its count.

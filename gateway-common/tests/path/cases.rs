@@ -204,7 +204,7 @@ fn lan_cases() -> Vec<Case> {
             "a full flow table",
             EdgeLan,
             patched(&[]),
-            |tables, _| tables.capacity = 0,
+            |tables, _| tables.opening_capacity = 0,
             Refuse(Reason::FlowTableFull),
         ),
         row("the last hop", EdgeLan, patched(&[(22, 1)]), Refuse(Reason::TtlExpired)),

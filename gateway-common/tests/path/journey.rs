@@ -176,7 +176,7 @@ fn a_full_flow_table_refuses_new_flows_and_keeps_old_ones() {
 #[test]
 fn unconfirmed_flows_make_room_for_each_other_and_never_for_confirmed_ones() {
     let (edge, mut cloud) = (edge(), cloud());
-    cloud.capacity = 2;
+    cloud.opening_capacity = 2;
     let syn = |port| frame(CLIENT, PRESENCE, &Load::Tcp(port, 5672, Bits::Syn), b"");
     let at_server = cross(&edge, &cloud, syn(1)).expect("allowed").1;
     let port = seen(&at_server).source.1;
