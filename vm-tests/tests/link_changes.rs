@@ -210,6 +210,12 @@ fn keys_are_rotated_at_both_ends_without_losing_a_packet() -> Result<()> {
                 row["public_key"] == **key && row["state"] == "up" && row["rotation"] != Value::Null
             })?;
         }
+        // A daemon that starts in the middle of it goes on with it.
+        lab.gateway(&CLOUD).kill()?;
+        streams.iter().try_for_each(Stream::go_on)?;
+        lab.gateway(&CLOUD).start()?;
+        let row = sending(lab, &CLOUD, &EDGE_A)?;
+        ensure!(row["public_key"] == *new_edge, "{row}");
         streams.iter().try_for_each(Stream::go_on)?;
         let used = [&CLOUD, &EDGE_A, &EDGE_B].map(|site| {
             let peer = if *site == CLOUD { &EDGE_A } else { &CLOUD };
@@ -403,6 +409,12 @@ fn the_mtu_is_that_of_the_path_and_not_of_the_first_hop() -> Result<()> {
         let client = &lab.site(&EDGE_A).client;
         let download = client.run(|| Download::open(FILES.at(FILES_PORT), "/bytes/1000000"))??;
         ensure!(download.finish()? == Body::new(1_000_000).digest(), "it arrived changed");
+
+        let before = lab.site(&EDGE_A).gateway.log().len();
+        lab.gateway(&EDGE_A).kill()?;
+        lab.gateway(&EDGE_A).start()?;
+        let logged = lab.site(&EDGE_A).gateway.log().split_off(before);
+        ensure!(!logged.contains("mtu=1440"), "what was probed was forgotten: {logged}");
 
         lab.site(&EDGE_A).gateway.namespace().ip("link set wan0 mtu 1300")?;
         wait_for_sending(lab, (&EDGE_A, &CLOUD), "with the smaller MTU", probed(1300..=1300))?;

@@ -304,7 +304,7 @@ mod tests {
             public_key: "own".into(),
             peers: vec![peer.clone()],
         };
-        Account { devices: devices.iter().map(device).collect() }
+        Account { devices: devices.iter().map(device).collect(), ..Account::default() }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What the daemon knows of its links that their devices do not say, for `gatewayctl`: a file in the
 //! run directory, written whenever it changes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ const LONGEST_FILE: u64 = 8 * 1024 * 1024;
 pub struct Account {
     /// Its link devices, the one in use first.
     pub devices: Vec<DeviceAccount>,
+    /// Largest packets that the paths to addresses were found to carry, in bytes with the IP header,
+    /// so that a daemon that starts again need not guess them.
+    pub paths: BTreeMap<IpAddr, u32>,
 }
 
 /// One link device.
@@ -137,7 +141,8 @@ mod tests {
             public_key: "own".into(),
             peers: vec![peer],
         };
-        let account = Account { devices: vec![device] };
+        let paths = [("192.0.2.1".parse().unwrap(), 1492)].into();
+        let account = Account { devices: vec![device], paths };
         account.store(&directory).unwrap();
         assert_eq!(Account::load(&directory), Some(account));
         fs::write(path(&directory), "[").unwrap();

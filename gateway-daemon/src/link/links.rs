@@ -87,13 +87,9 @@ type Looked = [Option<(Backend, Observed)>; 2];
 impl Links {
     /// Links of which nothing is known yet. Must be called inside a tokio runtime.
     pub fn new(host: LinkHost) -> Self {
-        Self {
-            host,
-            dials: BTreeMap::new(),
-            sending: BTreeMap::new(),
-            paths: Paths::new(),
-            account: Account::default(),
-        }
+        let account = Account::load(&host.directory).unwrap_or_default();
+        let paths = Paths::new(account.paths.clone());
+        Self { host, dials: BTreeMap::new(), sending: BTreeMap::new(), paths, account }
     }
 
     /// Takes note that addresses or routes changed.
@@ -302,7 +298,13 @@ impl Links {
                 peers: peers.collect(),
             }
         });
-        let account = Account { devices: devices.collect() };
+        let mut paths = self.paths.found();
+        // Until a path is probed again, what was found before is the best there is to recall.
+        let known = |it: &(&IpAddr, &u32)| !paths.contains_key(it.0) && self.paths.awaits(*it.0);
+        let before: Vec<_> =
+            self.account.paths.iter().filter(known).map(|(to, size)| (*to, *size)).collect();
+        paths.extend(before);
+        let account = Account { devices: devices.collect(), paths };
         if account == self.account {
             return;
         }

@@ -72,10 +72,13 @@ pub(super) struct Paths {
     tasks: JoinSet<()>,
     /// When the routes were asked; nothing if they may have changed since.
     asked: Option<Instant>,
+    /// What an earlier daemon found.
+    recalled: BTreeMap<IpAddr, u32>,
 }
 
 impl Paths {
-    pub(super) fn new() -> Self {
+    /// Paths of which an earlier daemon found this.
+    pub(super) fn new(recalled: BTreeMap<IpAddr, u32>) -> Self {
         let (outcome, outcomes) = mpsc::channel(AT_A_TIME);
         Self {
             surveys: BTreeMap::new(),
@@ -84,6 +87,7 @@ impl Paths {
             places: Arc::new(Semaphore::new(AT_A_TIME)),
             tasks: JoinSet::new(),
             asked: None,
+            recalled,
         }
     }
 
@@ -123,7 +127,8 @@ impl Paths {
                 }
                 Some(survey) => survey.path = path,
                 None => {
-                    self.surveys.insert(*to, Survey::new(path));
+                    let size = self.recalled.remove(to);
+                    self.surveys.insert(*to, Survey { size, ..Survey::new(path) });
                 }
             }
             self.begin(*to, used.contains(to));
@@ -136,6 +141,17 @@ impl Paths {
         let survey = self.surveys.get(&to)?;
         let size = survey.size.map(|size| size.min(survey.path.first_hop));
         Some((size.unwrap_or_else(|| survey.path.mtu()), survey.known))
+    }
+
+    /// What was found by probing, to be recalled.
+    pub(super) fn found(&self) -> BTreeMap<IpAddr, u32> {
+        let probed = self.surveys.iter().filter(|(_, it)| it.known == Known::Probed);
+        probed.filter_map(|(to, survey)| Some((*to, survey.size?))).collect()
+    }
+
+    /// Whether the first survey of a path is not over.
+    pub(super) fn awaits(&self, to: IpAddr) -> bool {
+        self.surveys.get(&to).is_some_and(|survey| survey.known == Known::NotYet)
     }
 
     /// Whether an address answers.
