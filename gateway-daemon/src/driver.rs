@@ -191,6 +191,14 @@ impl Loop {
     }
 
     async fn sweep(&mut self) {
+        if let Err(error) = self.gateway.look_after().await {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            if self.failure.as_ref() != Some(&error) {
+                tracing::warn!(%error, "could not put back what is missing; trying again");
+                service_manager::status(&error);
+                self.failure = Some(error);
+            }
+        }
         if let Err(error) = self.gateway.sweep() {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::warn!(%error, "could not sweep the flow table");

@@ -9,7 +9,7 @@ use gateway_control::model::{self, LanMode};
 use gateway_control::{CompileError, Interfaces, compile_linked};
 use gateway_dataplane::{
     Applied, ApplyError, AttachError, Attachment, DataPlane, Mode, Options, Place, Program,
-    TableError, WantedAttachment,
+    RepairError, TableError, WantedAttachment,
 };
 #[cfg(feature = "debug")]
 use gateway_dataplane::{KernelLog, KernelLogError};
@@ -68,6 +68,9 @@ pub enum GatewayError {
     /// The programs cannot be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// Pins that are gone cannot be made again.
+    #[error(transparent)]
+    Repair(#[from] RepairError),
     /// The tables cannot be changed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -134,6 +137,12 @@ impl Gateway {
         let options =
             Options { flow_capacity: file.model.flows().capacity.entries(), ..Options::default() };
         let data_plane = DataPlane::open(instance.name().as_str(), &options)?;
+        if !data_plane.is_adopted() && instance.recorded().is_some() {
+            tracing::warn!(
+                "the pins of an earlier run are gone (the BPF file system was unmounted, or somebody \
+                 removed them): its flows and counters are lost, connections have to be made again"
+            );
+        }
         let links = Links::new(host.clone());
         let mut surroundings = Surroundings { instance, host, netlink, data_plane, links };
         match surroundings.establish(&file, &wanted, known).await {
@@ -216,6 +225,35 @@ impl Gateway {
         let (file, wanted) = (file.clone(), wanted.clone());
         self.in_force = self.surroundings.establish(&file, &wanted, known).await?;
         self.unsettled = false;
+        Ok(())
+    }
+
+    /// Puts back what somebody took away: pins, and programs on interfaces. Cheap if nothing is missing.
+    pub async fn look_after(&mut self) -> Result<(), GatewayError> {
+        let Surroundings { data_plane, instance, .. } = &mut self.surroundings;
+        let pins = data_plane.repair()?;
+        if let Some(first) = pins.first() {
+            tracing::warn!(first = %first.display(), count = pins.len(), "pins were gone; made again, no flow is lost");
+            instance.record_repair(&format!(
+                "{} pins, {} among them",
+                pins.len(),
+                first.display()
+            ))?;
+        }
+        let disturbed = data_plane.disturbed()?;
+        if disturbed.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = disturbed
+            .iter()
+            .map(|(interface, program)| format!("{program} on {interface}"))
+            .collect();
+        let names = names.join(", ");
+        tracing::warn!(%names, "somebody took programs away or replaced them; attaching them again");
+        self.unsettled = true;
+        self.follow().await?;
+        self.surroundings.instance.record_repair(&names)?;
+        tracing::info!(%names, "attached again");
         Ok(())
     }
 
@@ -314,7 +352,10 @@ impl Surroundings {
         known: Interfaces,
         decision: Decision,
     ) -> Result<InForce, GatewayError> {
+        self.data_plane.repair()?;
         let lans = interfaces::lans(&self.netlink, &file.model).await?;
+        let names = decision.interfaces().map(InterfaceName::as_str);
+        self.data_plane.refuse_claimed(lans.keys().map(|name| name.as_str()).chain(names))?;
         let guarded = self.guarded()?;
         let is_guarded = |it: &LinkSettings| guarded.contains(it.interface.as_str());
         let mut leaving = decision.unwanted.clone();

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gateway_control::model::{InstanceName, SiteModel};
 use gateway_control::site_file;
@@ -40,6 +41,17 @@ pub struct ChosenMode {
     pub mode: String,
     /// Why, for an operator.
     pub why: String,
+}
+
+/// What the daemon has put back in place since the data path was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repairs {
+    /// How many times something was.
+    pub count: u64,
+    /// What it was the last time.
+    pub last: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
 }
 
 /// Why an instance cannot be used.
@@ -152,6 +164,25 @@ impl Instance {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
+    /// Notes that something was put back in place.
+    pub fn record_repair(&self, what: &str) -> Result<(), InstanceError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let repairs = Repairs {
+            count: self.recorded_repairs().count.saturating_add(1),
+            last: what.to_owned(),
+            at: now.map_or(0, |since| since.as_secs()),
+        };
+        let path = self.repairs_file();
+        let text = serde_json::to_string_pretty(&repairs).map_err(io::Error::from);
+        self.write(&path, &text.map_err(self.failed("write", &path))?)
+    }
+
+    /// What was put back in place; nothing where there is no record of it.
+    pub fn recorded_repairs(&self) -> Repairs {
+        let text = fs::read_to_string(self.repairs_file()).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
     /// Removes the run directory with everything in it.
     pub fn remove(&self) -> Result<(), InstanceError> {
         match fs::remove_dir_all(&self.directory) {
@@ -173,6 +204,10 @@ impl Instance {
 
     fn model_file(&self) -> PathBuf {
         self.directory.join("site.toml")
+    }
+
+    fn repairs_file(&self) -> PathBuf {
+        self.directory.join("repairs.json")
     }
 
     fn modes_file(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
     attach::{self, AttachError, FoundAttachment},
-    flows,
+    flows, object,
     object::opening_capacity,
     pins::{BPFFS, Pins, PinsError},
     state::{Maps, Observed},
@@ -207,10 +207,7 @@ impl Inspector {
 
 /// The declared maps' names.
 pub fn map_names() -> Vec<&'static str> {
-    macro_rules! names {
-        ($($map:ident),+) => { vec![$($map::NAME),+] };
-    }
-    for_each_map!(names)
+    object::map_names()
 }
 
 #[derive(Clone, Copy)]

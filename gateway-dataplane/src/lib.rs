@@ -12,6 +12,7 @@ mod attach;
 mod changes;
 mod errno;
 mod flows;
+mod held;
 mod inspect;
 #[cfg(feature = "debug")]
 mod kernel_log;
@@ -33,11 +34,15 @@ use gateway_common::{
     desired::Tables,
     map::{ABI, Flows, Map as _},
 };
+use nix::net::if_::if_nametoindex;
 use thiserror::Error;
 
-pub use attach::{AttachError, Attachment, FoundAttachment, Hook, Mode, Place, WantedAttachment};
+pub use attach::{
+    AttachError, Attachment, FoundAttachment, Hook, Mode, Neighbour, Place, WantedAttachment,
+};
 pub use changes::{Change, diff};
 pub use flows::{Swept, now};
+pub use held::RepairError;
 pub use inspect::{InspectError, Inspector, MapEntry, MapSummary, map_names};
 #[cfg(feature = "debug")]
 pub use kernel_log::{KernelLog, KernelLogError};
@@ -50,6 +55,7 @@ pub use state::{Applied, ApplyError, Observed};
 pub use table::{Shape, TableError};
 pub use trace::{PacketDescription, Trace, TraceError, TracePoint, TransportDescription};
 
+use held::Held;
 use migrate::Earlier;
 use object::{Parameters, Programs};
 use pins::{Pins, Prepared};
@@ -105,6 +111,8 @@ pub struct DataPlane {
     force_clsact: bool,
     /// What is to be taken over still, the latest first.
     earlier: Vec<Earlier>,
+    held: Held,
+    adopted: bool,
 }
 
 impl DataPlane {
@@ -129,7 +137,46 @@ impl DataPlane {
         let from: Vec<u32> = earlier.iter().map(Earlier::abi).collect();
         tracing::info!(instance, abi = ABI, adopted = !fresh, takes_over = ?from, "the data path is loaded");
         let (sweeper, force_clsact) = (flows::Sweeper::default(), options.force_clsact);
-        Ok(Self { pins, programs, maps, sweeper, force_clsact, earlier })
+        let (held, adopted) = (Held::open(&pins)?, !fresh || !earlier.is_empty());
+        Ok(Self { pins, programs, maps, sweeper, force_clsact, earlier, held, adopted })
+    }
+
+    /// Whether an earlier run left a data path to go on with.
+    pub fn is_adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// Fails if one of these interfaces is served by another instance.
+    pub fn refuse_claimed<'a>(
+        &self,
+        interfaces: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), AttachError> {
+        for name in interfaces {
+            if let Ok(index) = if_nametoindex(name) {
+                attach::refuse_claimed(&self.pins, &self.pins.interface(index, name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes pins anew that somebody removed, all of them if the file system was unmounted, and says
+    /// which. What they stand for was held all the time.
+    pub fn repair(&mut self) -> Result<Vec<PathBuf>, RepairError> {
+        self.held.repair(&self.pins, &mut self.programs)
+    }
+
+    /// Programs that are not, or no longer, called where [`Self::attach`] put them, on interfaces that
+    /// are here: interface and program.
+    pub fn disturbed(&self) -> Result<Vec<(String, Program)>, AttachError> {
+        let mut disturbed = Vec::new();
+        for found in attach::found(&self.pins)? {
+            let here = if_nametoindex(found.interface.as_str()).is_ok_and(|it| it == found.index);
+            let ours = self.programs.id(found.program).is_ok_and(|id| id == found.program_id);
+            if here && !(found.active && ours) {
+                disturbed.push((found.interface, found.program));
+            }
+        }
+        Ok(disturbed)
     }
 
     /// Whether programs of this version are on interfaces already. Where none are, tables come first:
@@ -151,6 +198,16 @@ impl DataPlane {
     /// an earlier version as well, once tables are in force: then its flows are taken over and it is
     /// removed.
     pub fn attach(&mut self, wanted: &[WantedAttachment]) -> Result<Vec<Attachment>, AttachError> {
+        self.held.let_go();
+        let attached = self.attach_or_take_over(wanted);
+        self.held = Held::open(&self.pins)?;
+        attached
+    }
+
+    fn attach_or_take_over(
+        &mut self,
+        wanted: &[WantedAttachment],
+    ) -> Result<Vec<Attachment>, AttachError> {
         if self.earlier.is_empty() {
             return attach::attach(&self.pins, &mut self.programs, self.force_clsact, wanted);
         }

@@ -81,6 +81,22 @@ pub(crate) fn remove_clsact(interface: u32) -> io::Result<()> {
 
 /// The XDP program on an interface in driver mode.
 pub(crate) fn xdp_program(interface: u32) -> io::Result<Option<u32>> {
+    let programs = xdp_attributes(interface)?;
+    let program = programs.into_iter().find(|(kind, _)| *kind == IFLA_XDP_DRV_PROG_ID);
+    Ok(program.map(|(_, id)| id))
+}
+
+/// The XDP programs on an interface in any mode.
+pub(crate) fn xdp_programs(interface: u32) -> io::Result<Vec<u32>> {
+    let programs = xdp_attributes(interface)?.into_iter();
+    let mut ids: Vec<u32> = programs.map(|(_, id)| id).filter(|id| *id != 0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Numbers of XDP programs by the attribute that names them.
+fn xdp_attributes(interface: u32) -> io::Result<Vec<(u16, u32)>> {
     let message = Link { index: interface, ..Default::default() };
     for (kind, body) in request(RTM_GETLINK, NLM_F_ACK, message.as_bytes())? {
         let Ok((_, attributes)) = Link::read_from_prefix(&body) else { continue };
@@ -89,10 +105,10 @@ pub(crate) fn xdp_program(interface: u32) -> io::Result<Option<u32>> {
         }
         let nested = Attributes(attributes).find(|(kind, _)| *kind == IFLA_XDP);
         let Some((_, nested)) = nested else { continue };
-        let program = Attributes(nested).find(|(kind, _)| *kind == IFLA_XDP_DRV_PROG_ID);
-        return Ok(program.map(|(_, value)| number(value)));
+        let programs = Attributes(nested).filter(|(kind, _)| IFLA_XDP_PROG_IDS.contains(kind));
+        return Ok(programs.map(|(kind, value)| (kind, number(value))).collect());
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 // linux/rtnetlink.h, linux/pkt_cls.h, linux/pkt_sched.h, linux/if_link.h
@@ -102,6 +118,8 @@ const TCA_BPF_ID: u16 = 11;
 const TC_H_CLSACT: u32 = 0xffff_fff1;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_DRV_PROG_ID: u16 = 5;
+/// `IFLA_XDP_PROG_ID` and those of each mode.
+const IFLA_XDP_PROG_IDS: std::ops::RangeInclusive<u16> = 4..=7;
 /// Flags in an attribute's type: nested, and byte order.
 const ATTRIBUTE_KIND: u16 = 0x3fff;
 

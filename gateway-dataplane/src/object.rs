@@ -1,9 +1,10 @@
 //! The kernel half as it is compiled in, checked against the declarations, and its way into the kernel.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use aya::{
     EbpfError, EbpfLoader,
+    pin::PinError,
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use aya_obj::{
@@ -103,6 +104,25 @@ impl Programs {
         })
     }
 
+    /// Pins a program once more.
+    pub(crate) fn pin(&mut self, program: Program, path: &Path) -> Result<(), PinError> {
+        match program {
+            Program::Guard => self.guard.pin(path),
+            Program::LanIngress => self.lan_ingress.pin(path),
+            Program::LinkIngress => self.link_ingress.pin(path),
+        }
+    }
+
+    /// The kernel's number of a program.
+    pub(crate) fn id(&self, program: Program) -> Result<u32, ProgramError> {
+        let info = match program {
+            Program::Guard => self.guard.info(),
+            Program::LanIngress => self.lan_ingress.info(),
+            Program::LinkIngress => self.link_ingress.info(),
+        };
+        Ok(info?.id())
+    }
+
     /// The program for traffic control, if it is one.
     pub(crate) fn classifier(&mut self, program: Program) -> Option<&mut SchedClassifier> {
         match program {
@@ -140,7 +160,7 @@ pub(crate) fn load(pins: &Pins, parameters: Parameters) -> Result<(), ObjectErro
             .ok_or_else(|| ObjectError::Contract(format!("it has no program {program}")))?;
         let verify =
             |source: ProgramError| ObjectError::Verify { program, source: Box::new(source) };
-        let pin = |source: aya::pin::PinError| ObjectError::Pin {
+        let pin = |source: PinError| ObjectError::Pin {
             program,
             action: "pinned",
             source: source.into(),
@@ -168,6 +188,14 @@ pub(crate) fn load(pins: &Pins, parameters: Parameters) -> Result<(), ObjectErro
 /// burst.
 pub(crate) const fn opening_capacity(flow_capacity: u32) -> u32 {
     if flow_capacity / 4 > 4096 { flow_capacity / 4 } else { 4096 }
+}
+
+/// The declared maps' names.
+pub(crate) fn map_names() -> Vec<&'static str> {
+    macro_rules! names {
+        ($($map:ident),+) => { vec![$($map::NAME),+] };
+    }
+    for_each_map!(names)
 }
 
 /// The declared maps by name, with the shape they are to have.

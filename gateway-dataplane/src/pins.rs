@@ -177,6 +177,23 @@ impl Pins {
         Ok(())
     }
 
+    /// The pinned programs of the other instances below the same root, by instance.
+    pub(crate) fn programs_of_others(&self) -> Result<Vec<(String, Vec<PathBuf>)>, PinsError> {
+        let mut others = Vec::new();
+        for instance in list(&self.all())? {
+            let Some(name) = instance.file_name().and_then(|name| name.to_str()) else { continue };
+            if name == self.instance {
+                continue;
+            }
+            let mut programs = Vec::new();
+            for version in list(&instance)? {
+                programs.extend(list(&version.join("programs"))?);
+            }
+            others.push((name.to_owned(), programs));
+        }
+        Ok(others)
+    }
+
     /// Whether any interface has pins of this version.
     pub(crate) fn has_interfaces(&self) -> Result<bool, PinsError> {
         Ok(!list(&self.links())?.is_empty())
@@ -311,6 +328,12 @@ impl InterfacePins {
     /// Exists while the interface has a queueing discipline that was made for our filters.
     pub(crate) fn qdisc(&self) -> PathBuf {
         self.directory.join("clsact")
+    }
+
+    /// Its marks that are there.
+    pub(crate) fn marks(&self) -> Vec<PathBuf> {
+        let filters = Program::ALL.into_iter().map(|program| self.filter(program));
+        filters.chain([self.qdisc()]).filter(|mark| mark.exists()).collect()
     }
 
     pub(crate) fn prepare(&self) -> Result<(), PinsError> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use gateway_common::map::PresenceKind;
+use gateway_common::map::{Allows, Map as _, Names, Ports, PresenceKind, Services};
 use gateway_control::model::{InstanceName, SiteModel};
 use gateway_dataplane::{BPFFS, FoundAttachment, Inspector, Observed, Program, now};
 
@@ -182,6 +182,13 @@ impl Place {
                 flows: self.inspector.flows()?.len(),
                 flow_capacity: self.inspector.flow_capacity(),
             },
+            tables: vec![
+                fill("permissions", tables.allows.len(), Allows::CAPACITY),
+                fill("ports", tables.ports.len(), Ports::CAPACITY),
+                fill("services", tables.services.len(), Services::CAPACITY),
+                fill("names", tables.names.len(), Names::CAPACITY),
+            ],
+            repairs: self.instance.recorded_repairs(),
             problems: Vec::new(),
         };
         Ok(status.judged(links.as_ref().map_err(String::clone)))
@@ -194,7 +201,7 @@ impl Place {
             found.iter().any(|it| it.interface == name && it.program == Program::Guard)
         };
         let attached = found.iter().map(|it| {
-            let FoundAttachment { interface, program, hook, active, .. } = it;
+            let FoundAttachment { interface, program, hook, active, before, after, .. } = it;
             let chosen = modes.iter().find(|mode| mode.interface == *interface);
             let fallback = if has_guard(interface) { "xdp" } else { "tc" };
             Attached {
@@ -204,6 +211,8 @@ impl Place {
                 mode: chosen.map_or_else(|| fallback.into(), |chosen| chosen.mode.clone()),
                 why: chosen.map_or_else(|| "not recorded".into(), |chosen| chosen.why.clone()),
                 active: *active,
+                before: before.iter().map(ToString::to_string).collect(),
+                after: after.iter().map(ToString::to_string).collect(),
             }
         });
         Ok(attached.collect())
@@ -262,9 +271,9 @@ impl Place {
     }
 
     /// The names of interfaces.
-    async fn interface_names(&self, indices: impl IntoIterator<Item = u32>) -> Names {
+    async fn interface_names(&self, indices: impl IntoIterator<Item = u32>) -> Named {
         let indices: BTreeSet<u32> = indices.into_iter().collect();
-        let mut names = Names::new();
+        let mut names = Named::new();
         for index in indices {
             if let Ok(Some(found)) = self.netlink.interface_by_index(index.into()).await {
                 names.insert(index, found.name);
@@ -274,9 +283,13 @@ impl Place {
     }
 }
 
-type Names = BTreeMap<u32, String>;
+type Named = BTreeMap<u32, String>;
 
-fn named(names: &Names, index: u32) -> String {
+fn fill(table: &'static str, used: usize, capacity: u32) -> status::Fill {
+    status::Fill { table, used, capacity }
+}
+
+fn named(names: &Named, index: u32) -> String {
     names.get(&index).cloned().unwrap_or_else(|| format!("#{index} (gone)"))
 }
 

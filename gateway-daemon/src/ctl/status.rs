@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::links::Links;
 use super::print::{Answer, or_dash, pairs, table};
+use crate::instance::Repairs;
 
 /// A gateway as a whole.
 #[derive(Debug, Serialize)]
@@ -26,8 +27,23 @@ pub(crate) struct Status {
     pub link: Link,
     /// How many things there are.
     pub counts: Counts,
+    /// How full the tables are that can be full.
+    pub tables: Vec<Fill>,
+    /// What the daemon has put back in place.
+    pub repairs: Repairs,
     /// What is wrong.
     pub problems: Vec<Problem>,
+}
+
+/// How full a table is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Fill {
+    /// What is in it.
+    pub table: &'static str,
+    /// Entries.
+    pub used: usize,
+    /// Most entries.
+    pub capacity: u32,
 }
 
 /// The daemon of an instance.
@@ -54,6 +70,10 @@ pub(crate) struct Attached {
     pub why: String,
     /// Whether the kernel calls it.
     pub active: bool,
+    /// Programs of others that are called before it.
+    pub before: Vec<String>,
+    /// Programs of others that are called after it.
+    pub after: Vec<String>,
 }
 
 /// The link device.
@@ -95,6 +115,12 @@ pub(crate) struct Problem {
     pub remedy: String,
 }
 
+impl Fill {
+    fn is_nearly_full(&self) -> bool {
+        self.used as u64 * 10 >= u64::from(self.capacity) * 9
+    }
+}
+
 impl Problem {
     fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
@@ -121,8 +147,20 @@ impl Status {
         for attached in self.attachments.iter().filter(|attached| !attached.active) {
             problems.push(Problem::new(
                 format!("{} is not on interface {}", attached.program, attached.interface),
-                "make the interface again, or restart gatewayd, which attaches it again",
+                "make the interface again if it is gone; gatewayd attaches to it as soon as it is there",
             ));
+        }
+        for attached in &self.attachments {
+            for other in &attached.before {
+                problems.push(Problem::new(
+                    format!(
+                        "{other} of somebody else sees the packets of interface {} before {} does, and \
+                         may take them",
+                        attached.interface, attached.program
+                    ),
+                    "take it away, or attach it behind, unless it is meant to be there",
+                ));
+            }
         }
         if !self.link.up {
             let name = or_dash(self.link.interface.as_ref());
@@ -148,6 +186,15 @@ impl Status {
             problems.push(Problem::new(
                 "the flow table is full: new flows are refused",
                 "raise flows.capacity, or find who opens so many (`gatewayctl flow list`)",
+            ));
+        }
+        for fill in self.tables.iter().filter(|fill| fill.is_nearly_full()) {
+            problems.push(Problem::new(
+                format!(
+                    "the table of {} is nearly full: {} of {}",
+                    fill.table, fill.used, fill.capacity
+                ),
+                "a change that does not fit is refused as a whole: configure less",
             ));
         }
         self.problems = problems;
@@ -186,6 +233,8 @@ impl Answer for Status {
             ("services", counts.services.to_string()),
             ("rules", counts.rules.to_string()),
             ("flows", format!("{} of {}", counts.flows, counts.flow_capacity)),
+            ("tables", self.fills()),
+            ("put back", self.put_back()),
         ]);
         let rows = self.attachments.iter().map(|it| {
             [
@@ -194,10 +243,11 @@ impl Answer for Status {
                 it.hook.clone(),
                 it.mode.clone(),
                 if it.active { "yes" } else { "NO" }.to_owned(),
+                others(it),
                 it.why.clone(),
             ]
         });
-        let heading = ["interface", "program", "hook", "mode", "active", "why"];
+        let heading = ["interface", "program", "hook", "mode", "active", "others", "why"];
         let attachments = table(heading, rows, "no program is attached");
         let problems: String = match self.problems.as_slice() {
             [] => "no problems\n".into(),
@@ -208,6 +258,29 @@ impl Answer for Status {
         };
         format!("{head}\n{attachments}\n{problems}")
     }
+}
+
+impl Status {
+    fn fills(&self) -> String {
+        let fills = self.tables.iter();
+        let fills = fills.map(|it| format!("{} {} of {}", it.table, it.used, it.capacity));
+        fills.collect::<Vec<_>>().join(", ")
+    }
+
+    fn put_back(&self) -> String {
+        match self.repairs.count {
+            0 => "nothing".into(),
+            1 => format!("once: {}", self.repairs.last),
+            count => format!("{count} times, last: {}", self.repairs.last),
+        }
+    }
+}
+
+fn others(attached: &Attached) -> String {
+    let before = attached.before.iter().map(|it| format!("before it {it}"));
+    let all: Vec<String> =
+        before.chain(attached.after.iter().map(|it| format!("after it {it}"))).collect();
+    if all.is_empty() { "-".into() } else { all.join(", ") }
 }
 
 #[cfg(test)]
@@ -229,6 +302,8 @@ mod tests {
                 mode: "tc".into(),
                 why: "it says so".into(),
                 active: true,
+                before: Vec::new(),
+                after: vec!["watcher (tcx, program 9)".into()],
             }],
             link: Link {
                 interface: Some("presence".into()),
@@ -238,6 +313,8 @@ mod tests {
                 peers_up: 1,
             },
             counts: Counts { flow_capacity: 1024, ..Counts::default() },
+            tables: vec![Fill { table: "permissions", used: 1, capacity: 10 }],
+            repairs: Repairs::default(),
             problems: Vec::new(),
         }
     }
@@ -248,7 +325,7 @@ mod tests {
         assert!(text.ends_with("no problems\n"), "{text}");
         assert!(text.contains("gatewayd    running (process 77)\n"), "{text}");
         assert!(text.contains("presence up, mtu 1420, 1 of 1 peers up"), "{text}");
-        assert!(text.contains("lan0       lan_ingress  tcx   tc    yes     it says so"), "{text}");
+        assert!(text.contains("yes     after it watcher (tcx, program 9)  it says so"), "{text}");
     }
 
     #[test]
@@ -259,11 +336,16 @@ mod tests {
         status.attachments[0].active = false;
         status.link.up = false;
         status.counts.flows = 1024;
+        status.attachments[0].before = vec!["taker (tcx, program 8)".into()];
+        status.tables[0].used = 9;
+        status.repairs = Repairs { count: 2, last: "guard on lan0".into(), at: 0 };
         let judged = status.judged(Err(String::new()));
-        assert_eq!(judged.problems.len(), 5);
+        assert_eq!(judged.problems.len(), 7);
         assert!(judged.problems.iter().all(|it| !it.problem.is_empty() && !it.remedy.is_empty()));
         let text = judged.text();
-        assert_eq!(text.matches("problem: ").count(), 5);
+        assert_eq!(text.matches("problem: ").count(), 7);
+        assert!(text.contains("taker (tcx, program 8) of somebody else"), "{text}");
+        assert!(text.contains("2 times, last: guard on lan0"), "{text}");
         assert!(text.contains("lan_ingress is not on interface lan0"), "{text}");
         assert!(text.contains("gatewayd    not running"), "{text}");
     }

@@ -139,6 +139,7 @@ pub async fn remove(interface: &InterfaceName, host: &LinkHost) -> Result<(), Li
         netlink.delete(found.index).await.map_err(|error| refused(interface, error))?;
         if backend == Backend::Userspace {
             process::ended(interface).await?;
+            process::remove_socket_directory();
         }
     }
     for path in

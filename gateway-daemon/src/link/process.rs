@@ -50,6 +50,12 @@ pub(super) fn socket_path(interface: &InterfaceName) -> PathBuf {
     Path::new(SOCKET_DIRECTORY).join(format!("{interface}.sock"))
 }
 
+/// Removes the directory of the control sockets once the last one is gone.
+pub(super) fn remove_socket_directory() {
+    // Fails while other sockets are in it, and that is right.
+    let _ = fs::remove_dir(SOCKET_DIRECTORY);
+}
+
 /// Finds out who serves the device of that name.
 pub(super) fn server(interface: &InterfaceName) -> Result<Server, LinkError> {
     let path = socket_path(interface);

@@ -7,6 +7,7 @@ use nix::libc;
 
 use super::{
     AttachError, Mode, foreign, kernel,
+    others::{Neighbour, xdp_on},
     pinned::{has_xdp, open_link, remove_link},
 };
 use crate::{errno::errno, pins::InterfacePins, program::Program};
@@ -29,11 +30,34 @@ pub(super) fn attach_guard(
                 Err(AttachError::NoXdp { .. }) => {
                     Ok((Mode::Tc, format!("{why}, but it cannot run XDP programs")))
                 }
+                Err(AttachError::XdpBusy { occupant, .. }) => {
+                    Ok((Mode::Tc, format!("{why}, but it has another XDP program: {occupant}")))
+                }
                 Err(error) => Err(error),
             },
-            (_, why) => Ok((Mode::Tc, why)),
+            (_, why) => Ok((Mode::Tc, why_beside(why, &others_xdp(interface)))),
         },
     }
+}
+
+/// The reason for a mode, with those who would be in the way of the other one.
+fn why_beside(why: String, others: &[Neighbour]) -> String {
+    match others.first() {
+        None => why,
+        Some(other) => format!("{why}; it has another XDP program: {other}"),
+    }
+}
+
+/// XDP programs on the interface that are not ours; none if the kernel does not say.
+fn others_xdp(interface: &InterfacePins) -> Vec<Neighbour> {
+    let own = open_link(&interface.link(Program::Guard), Program::Guard, interface)
+        .and_then(|link| {
+            link.info().map_err(|error| kernel("inspect", Program::Guard, interface, error))
+        })
+        .map_or(0, |info| info.program_id());
+    let mut others = xdp_on(interface).unwrap_or_default();
+    others.retain(|other| other.program_id != own);
+    others
 }
 
 fn attach_xdp(guard: &mut Xdp, interface: &InterfacePins) -> Result<(), AttachError> {
@@ -63,7 +87,12 @@ fn attach_xdp(guard: &mut Xdp, interface: &InterfacePins) -> Result<(), AttachEr
         let name = interface.name.clone();
         match errno(&source) {
             // EBUSY: somebody's link; EEXIST: somebody's program in generic mode.
-            Some(libc::EBUSY | libc::EEXIST) => AttachError::XdpBusy { interface: name },
+            Some(libc::EBUSY | libc::EEXIST) => AttachError::XdpBusy {
+                interface: name,
+                occupant: others_xdp(interface)
+                    .first()
+                    .map_or_else(|| "it is gone again".to_owned(), Neighbour::to_string),
+            },
             // The driver has no XDP, or not with this interface's MTU, queues or offloads.
             Some(libc::EOPNOTSUPP | libc::ERANGE | libc::EINVAL) => {
                 AttachError::NoXdp { interface: name, source: Box::new(source) }

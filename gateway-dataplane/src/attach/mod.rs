@@ -7,6 +7,7 @@
 
 mod classifier;
 mod guard;
+mod others;
 mod pinned;
 
 use std::{io, path::Path};
@@ -18,6 +19,7 @@ use thiserror::Error;
 use self::{
     classifier::{attach_classifier, filter_in_place, remove_filter},
     guard::attach_guard,
+    others::programs_on,
     pinned::{has_tcx, has_xdp, is_here, open_link, remove_link},
 };
 use crate::{
@@ -28,6 +30,9 @@ use crate::{
     table::TableError,
 };
 
+pub use others::Neighbour;
+pub(crate) use others::refuse_claimed;
+
 /// What can go wrong on the way onto an interface, or off it.
 #[derive(Debug, Error)]
 pub enum AttachError {
@@ -36,11 +41,23 @@ pub enum AttachError {
     NoInterface(String),
     /// Somebody else has the place.
     #[error(
-        "interface {interface} has another XDP program: take it away (`ip link set dev {interface} xdp off`), or set mode = \"tc\" for this interface"
+        "interface {interface} has another XDP program: {occupant}. Take it away (`ip link set dev {interface} xdp off`, or `bpftool link detach` if a link holds it), or set mode = \"tc\" or \"auto\" for this interface"
     )]
     XdpBusy {
         /// The interface.
         interface: String,
+        /// The other program.
+        occupant: String,
+    },
+    /// Another instance serves the interface.
+    #[error(
+        "interface {interface} is served by instance {instance} of the gateway: name another interface in the site file, or end that one with `gatewayctl --instance {instance} detach`"
+    )]
+    Claimed {
+        /// The interface.
+        interface: String,
+        /// The other instance.
+        instance: String,
     },
     /// The driver cannot.
     #[error(
@@ -95,9 +112,10 @@ pub enum AttachError {
     /// The pins are in the way.
     #[error(transparent)]
     Pins(#[from] PinsError),
-    /// Flows of an earlier version cannot be taken over.
-    #[error("cannot take the flows of an earlier version over; start gatewayd again to go on")]
-    TakeOver(#[from] TableError),
+    /// A map cannot be opened, or flows of an earlier version not be taken over: then a start goes on
+    /// where this one ended.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// Tables are not in force yet.
     #[error(
         "tables must be in force before the programs of an earlier version are replaced: apply them first"
@@ -199,6 +217,10 @@ pub struct FoundAttachment {
     /// Whether the kernel says so too. Otherwise the interface is gone, or in another namespace, or
     /// somebody took the program away.
     pub active: bool,
+    /// Programs of others that see the interface's packets before it, and may take them.
+    pub before: Vec<Neighbour>,
+    /// Programs of others that see what it lets pass.
+    pub after: Vec<Neighbour>,
 }
 
 /// Attaches what is wanted, replaces what was, takes away what is no longer wanted. Every interface is
@@ -213,7 +235,9 @@ pub(crate) fn attach(
     for WantedAttachment { interface, place } in wanted {
         let index = if_nametoindex(interface.as_str())
             .map_err(|_| AttachError::NoInterface(interface.clone()))?;
-        places.push((pins.interface(index, interface), *place));
+        let interface = pins.interface(index, interface);
+        refuse_claimed(pins, &interface)?;
+        places.push((interface, *place));
     }
     let before = pins.interfaces()?;
     let mut attached: Vec<Attachment> = Vec::new();
@@ -274,6 +298,7 @@ pub(crate) fn detach(interface: &InterfacePins) -> Result<(), AttachError> {
 pub(crate) fn found(pins: &Pins) -> Result<Vec<FoundAttachment>, AttachError> {
     let mut found = Vec::new();
     for interface in pins.interfaces()? {
+        let first = found.len();
         for program in Program::ALL {
             let pin = interface.link(program);
             let failed = |error: io::Error| kernel("inspect", program, &interface, error);
@@ -304,10 +329,29 @@ pub(crate) fn found(pins: &Pins) -> Result<Vec<FoundAttachment>, AttachError> {
                 hook,
                 program_id,
                 active,
+                before: Vec::new(),
+                after: Vec::new(),
             });
         }
+        let ours = found.get_mut(first..).unwrap_or_default();
+        let all = programs_on(&interface)
+            .map_err(|error| kernel("inspect", Program::LanIngress, &interface, error))?;
+        name_others(ours, &all);
     }
     Ok(found)
+}
+
+/// Says of each of our programs on one interface which others are called before and after it.
+fn name_others(ours: &mut [FoundAttachment], all: &[Neighbour]) {
+    let own: Vec<u32> = ours.iter().map(|it| it.program_id).collect();
+    let is_other = |it: &&Neighbour| !own.contains(&it.program_id);
+    for found in ours.iter_mut().filter(|found| found.active) {
+        let is_it = |it: &Neighbour| it.program_id == found.program_id;
+        let Some(at) = all.iter().position(is_it) else { continue };
+        let (before, after) = all.split_at(at);
+        found.before = before.iter().filter(is_other).cloned().collect();
+        found.after = after.iter().filter(is_other).cloned().collect();
+    }
 }
 
 fn detach_others(interface: &InterfacePins, kept: &[Program]) -> Result<(), AttachError> {
