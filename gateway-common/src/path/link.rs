@@ -7,7 +7,7 @@ use super::{
     translate::translate,
 };
 use crate::{
-    Ipv4, Reason, TransitAddress,
+    Ipv4, LocalAddress, Reason, TransitAddress,
     frame::Frame,
     map::{Counter, Direction, Endpoints, FlowKey, NetworkFlags, Route, Settings},
     tables::Tables,
@@ -84,8 +84,13 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         } else {
             self.to_link(&packet, from, to)?
         };
-        let Onward { ends, direction, egress, mtu, rule } = onward;
+        let Onward { ends, direction, link, mtu, rule } = onward;
         let rewrite = translate(frame, &packet, mtu, ends, direction)?;
+        // Last: the verifier follows what comes after once for every way that is known before.
+        let egress = match link {
+            0 => self.egress(address(rewrite.header.destination))?,
+            interface => Egress { interface, way: Way::Relay },
+        };
         let forward = Forward { rewrite, egress, rule };
         tables.count(forward.counter());
         Ok(self.executor.forward(&forward))
@@ -98,12 +103,11 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
             return Err(Reason::RelayOff);
         }
         let direction = Direction::Forward;
-        let egress = Egress { interface: to.link, way: Way::Relay };
         let mtu = if from.mtu < to.mtu { from.mtu } else { to.mtu };
         Ok(Onward {
             ends: packet.transit_ends(direction).untyped(),
             direction,
-            egress,
+            link: to.link,
             mtu,
             rule: 0,
         })
@@ -119,11 +123,16 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         let key = FlowKey::new(packet.transit_ends(direction), packet.protocol);
         let origin = From::Link(from.site);
         let passage = admit(tables, settings, &key, packet, direction, arrival, origin)?;
-        let receiver = match direction {
-            Direction::Forward => passage.ends.service,
-            Direction::Reverse => passage.ends.client,
+        let (ends, rule) = (passage.ends.untyped(), passage.rule);
+        Ok(Onward { ends, direction, link: 0, mtu: from.mtu, rule })
+    }
+
+    /// The way to a host of this site: out of the interface behind which its client network is.
+    #[inline(always)]
+    fn egress(&self, receiver: Ipv4) -> Result<Egress, Reason> {
+        let Some(network) = self.settings.network(LocalAddress(receiver)) else {
+            return Err(Reason::BackendMoved);
         };
-        let Some(network) = settings.network(receiver) else { return Err(Reason::BackendMoved) };
         let way = if network.flags.has(NetworkFlags::HOST) {
             Way::Host
         } else if network.flags.has(NetworkFlags::ON_LINK) {
@@ -131,9 +140,7 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         } else {
             Way::Lan
         };
-        let egress = Egress { interface: network.interface, way };
-        let (ends, rule) = (passage.ends.untyped(), passage.rule);
-        Ok(Onward { ends, direction, egress, mtu: from.mtu, rule })
+        Ok(Egress { interface: network.interface, way })
     }
 }
 
@@ -142,7 +149,8 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
 struct Onward {
     ends: Endpoints<Ipv4>,
     direction: Direction,
-    egress: Egress,
+    /// Index of the link to a third site; 0 to a host of this one.
+    link: u32,
     /// Of the links it goes through, the smaller.
     mtu: u32,
     rule: u32,
