@@ -15,7 +15,8 @@ map! {
 
 map! {
     /// Flows that are not confirmed by both ends yet. They make room for each other when there are too
-    /// many, and never for those in [`Flows`], where they go when they are confirmed.
+    /// many, and take none from those in [`Flows`], where they go when they are confirmed or carry a
+    /// steady stream.
     Openings = "opening4": LruHash, FlowKey => Flow, 1 << 14
 }
 

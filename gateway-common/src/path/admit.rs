@@ -65,7 +65,7 @@ pub(super) fn admit<T: Tables>(
         if packet.transport != Transport::Error {
             let carried = flow::carried(packet, flow.state(), direction, arrival);
             slot.carried(carried);
-            if stage == Stage::Opening && carried.state.is_confirmed() {
+            if stage == Stage::Opening && flow::is_wanted(&flow, carried.state) {
                 let here = from.is_link() == (direction == Direction::Forward);
                 confirm(tables, key, &slot.read(), here)?;
             }

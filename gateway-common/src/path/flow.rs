@@ -27,6 +27,18 @@ pub(super) const fn first_state(packet: &Packet) -> FlowState {
     }
 }
 
+/// Packets of an exchange of which only the client's are seen, from which on it is taken for a stream that
+/// is meant to be one-way.
+const STEADY: u32 = 64;
+
+/// Whether an unconfirmed flow that is in `state` now has earned a place of its own: both ends want it, or it
+/// carries a steady stream in one direction. A flood of flows with few packets each never gets there.
+#[inline(always)]
+pub(super) fn is_wanted(flow: &Flow, state: FlowState) -> bool {
+    let is_stream = matches!(state, FlowState::Asked);
+    state.is_confirmed() || (is_stream && flow.packets[Direction::Forward as usize] >= STEADY)
+}
+
 /// What `packet` changes in its flow, which was in `state`.
 #[inline(always)]
 pub(super) fn carried(

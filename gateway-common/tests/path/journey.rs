@@ -192,6 +192,19 @@ fn unconfirmed_flows_make_room_for_each_other_and_never_for_confirmed_ones() {
 }
 
 #[test]
+fn a_steady_one_way_stream_counts_as_confirmed() {
+    let (edge, cloud) = (edge(), cloud());
+    let datagram = frame(CLIENT, PRESENCE, &Load::Udp(4_000, 53), b"a record");
+    for _ in 0..64 {
+        cross(&edge, &cloud, datagram.clone()).expect("allowed");
+    }
+    assert_eq!((edge.confirmed(), cloud.confirmed()), (0, 0));
+    cross(&edge, &cloud, datagram).expect("allowed");
+    assert_eq!((edge.confirmed(), cloud.confirmed()), (1, 1));
+    assert_eq!(cloud.flows()[0].1.state(), FlowState::Asked);
+}
+
+#[test]
 fn quotas_bound_what_one_client_and_one_site_open() {
     let (mut edge, mut cloud) = (edge(), cloud());
     let syn = |port| frame(CLIENT, PRESENCE, &Load::Tcp(port, 5672, Bits::Syn), b"");
