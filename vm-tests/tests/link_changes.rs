@@ -35,17 +35,21 @@ fn in_a_lab(steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
     outcome.context(logs)
 }
 
-/// Changes a gateway's site file and has it read again.
-fn edit(lab: &mut Lab, site: &SitePlan, edits: &[(&str, &str)]) -> Result<()> {
-    let gateway = lab.gateway(site);
-    let path = gateway.site_file();
+/// Changes a gateway's site file.
+fn write(lab: &mut Lab, site: &SitePlan, edits: &[(&str, &str)]) -> Result<()> {
+    let path = lab.gateway(site).site_file();
     let mut text = fs::read_to_string(&path)?;
     for (from, to) in edits {
         ensure!(text.contains(from), "{from:?} is not in\n{text}");
         text = text.replace(from, to);
     }
-    fs::write(&path, text)?;
-    let logged = gateway.reload()?;
+    Ok(fs::write(&path, text)?)
+}
+
+/// Changes a gateway's site file and has it read again.
+fn edit(lab: &mut Lab, site: &SitePlan, edits: &[(&str, &str)]) -> Result<()> {
+    write(lab, site, edits)?;
+    let logged = lab.gateway(site).reload()?;
     ensure!(!logged.contains("reload failed"), "{}: {logged}", site.name);
     Ok(())
 }
@@ -317,6 +321,68 @@ fn an_edge_rotates_its_key_to_and_fro_between_two_ports_of_the_hub() -> Result<(
     })
 }
 
+/// An edge with two links, one of which is rotated by the other end: each stays on its device, before
+/// and after.
+#[test]
+fn an_edge_with_two_links_keeps_both_while_one_is_rotated() -> Result<()> {
+    in_a_lab(|lab| {
+        let [hub, a, b] = [&CLOUD, &EDGE_A, &EDGE_B].map(|site| lab.gateway(site).public_key());
+        let edge_b = format!(
+            "reaches = []\n\n[[peer]]\nsite = \"edge-b\"\npublic_key = \"{b}\"\nendpoint = \
+             \"{}:51820\"\nkeepalive = \"5s\"\n",
+            EDGE_B.underlay
+        );
+        let edge_a = format!("reaches = []\n\n[[peer]]\nsite = \"edge-a\"\npublic_key = \"{a}\"\n");
+        write(lab, &EDGE_A, &[("reaches = [\"edge-b\"]", &edge_b)])?;
+        let listening = ("[link]", "[link]\nlisten_port = 51820");
+        write(lab, &EDGE_B, &[("reaches = [\"edge-a\"]", &edge_a), listening])?;
+        lab.start_gateways()?;
+        let client = &lab.site(&EDGE_A).client;
+        let streams = [
+            Stream::start(client, ECHO.at(ECHO_PORT))?,
+            Stream::start(client, AGENT_B.at(ECHO_PORT))?,
+        ];
+        streams.iter().try_for_each(Stream::go_on)?;
+        let first = sending(lab, &EDGE_A, &CLOUD)?["interface"].clone();
+
+        let new = new_key(lab, &CLOUD, "new.key")?;
+        let next = "[link]\nnext = { private_key_file = \"new.key\", listen_port = 51821 }";
+        edit(lab, &CLOUD, &[("[link]", next)])?;
+        let old_line = format!("public_key = \"{hub}\"");
+        let way = "endpoint = \"192.0.2.1:51821\"";
+        let with_next = format!("{old_line}\nnext = {{ public_key = \"{new}\", {way} }}");
+        edit(lab, &EDGE_A, &[(&old_line, &with_next)])?;
+        edit(lab, &EDGE_B, &[(&old_line, &with_next)])?;
+        for (site, peer) in
+            [(&EDGE_A, &CLOUD), (&EDGE_B, &CLOUD), (&CLOUD, &EDGE_A), (&CLOUD, &EDGE_B)]
+        {
+            wait_for_sending(lab, (site, peer), "by the hub's new key", |row| {
+                row["state"] == "up"
+                    && row["rotation"].as_str().is_some_and(|it| it.starts_with("next keys in use"))
+            })?;
+        }
+        streams.iter().try_for_each(Stream::go_on)?;
+        let beside = sending(lab, &EDGE_A, &EDGE_B)?;
+        ensure!(beside["interface"] == first, "{beside}");
+
+        let promoted = format!("public_key = \"{new}\"");
+        let old_way = "endpoint = \"192.0.2.1:51820\"";
+        for edge in [&EDGE_A, &EDGE_B] {
+            edit(lab, edge, &[(&with_next, &promoted), (old_way, way)])?;
+        }
+        for peer in [&CLOUD, &EDGE_B] {
+            let row = sending(lab, &EDGE_A, peer)?;
+            ensure!(row["state"] == "up" && row["rotation"] == Value::Null, "{row}");
+            ensure!((row["interface"] == first) == (*peer == EDGE_B), "{row}");
+        }
+        let after = [("private_key_file = \"link.key\"", "private_key_file = \"new.key\"")];
+        let ports = [("listen_port = 51820", "listen_port = 51821")];
+        edit(lab, &CLOUD, &[&[(next, "[link]")], &after[..], &ports[..]].concat())?;
+        streams.iter().try_for_each(Stream::go_on)?;
+        streams.into_iter().try_for_each(Stream::must_be_whole)
+    })
+}
+
 #[test]
 fn an_edge_whose_address_changes_goes_on() -> Result<()> {
     in_a_lab(|lab| {
@@ -353,10 +419,8 @@ fn the_first_underlay_that_works_is_used() -> Result<()> {
             namespace.ip(&format!("addr add {address}/24 dev wan1"))?;
             namespace.ip("link set wan1 up")?;
         }
-        let path = lab.gateway(&EDGE_A).site_file();
-        let text = fs::read_to_string(&path)?;
         let both = format!("endpoints = [\"192.0.2.1:51820\", \"{}:51820\"]", SECOND[0]);
-        fs::write(&path, text.replace("endpoint = \"192.0.2.1:51820\"", &both))?;
+        write(lab, &EDGE_A, &[("endpoint = \"192.0.2.1:51820\"", &both)])?;
         lab.start_gateways()?;
 
         let at = |address: &str| {

@@ -6,7 +6,7 @@ mod link_scenario;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use gateway_daemon::link::{
-    Backend, Disturbance, LinkError, LinkKind, LinkWatch, PeerState, PrivateKey, REJECT_AFTER_TIME,
+    Account, Backend, DeviceKey, Dialled, Disturbance, LinkError, LinkKind, LinkWatch, Links,
+    LinksWanted, MtuKnown, PeerState, PrivateKey, REJECT_AFTER_TIME, WantedPeer,
 };
 use link_scenario::{End, HOSTS, PORT_A, Pair, UNDERLAY};
 use nix::sched::{CloneFlags, unshare};
@@ -505,4 +506,90 @@ fn a_device_process_that_hangs_holds_up_nobody() -> Result<()> {
     assert!(matches!(&refused, Err(LinkError::Unresponsive { .. })), "{refused:?}");
     pair.ensure(End::B)?;
     pair.echo(End::B)
+}
+
+/// What a pair's gateway B wants of its links, with A at `endpoints`.
+fn wanted(pair: &Pair, endpoints: &[&str]) -> Result<LinksWanted> {
+    let settings = &pair.settings[1];
+    let peer = &settings.peers[0];
+    let endpoints = endpoints.iter().map(|it| Ok(it.parse()?)).collect::<Result<_>>()?;
+    Ok(LinksWanted {
+        interfaces: [settings.interface.clone(), format!("{}2", settings.interface).parse()?],
+        kind: settings.kind,
+        mtu: None,
+        current: DeviceKey { private_key: settings.private_key.clone(), listen_port: None },
+        next: None,
+        peers: vec![WantedPeer {
+            site: peer.site.clone(),
+            sites: vec![peer.site.clone()],
+            transit: peer.transit.clone(),
+            current: Dialled { public_key: peer.public_key, endpoints, keepalive: peer.keepalive },
+            next: None,
+        }],
+    })
+}
+
+/// Looks at the links of B until the MTU towards A is known as it should be, and gives it.
+fn mtu_found(pair: &Pair, wanted: &LinksWanted, known: MtuKnown) -> Result<u32> {
+    pair.at(End::B, || async {
+        let mut links = Links::new(pair.host.clone());
+        let found = async {
+            loop {
+                let decision = links.decide(wanted).await?;
+                let account = Account::load(&pair.host.directory).context("an account")?;
+                if account.devices[0].peers[0].mtu_known == known {
+                    return anyhow::Ok(decision.routes[0].mtu);
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.context("nothing was found")?
+    })?
+}
+
+#[test]
+fn paths_are_probed_over_ipv4_and_ipv6() -> Result<()> {
+    let pair = userspace()?;
+    for (end, address) in [(End::A, "2001:db8::1"), (End::B, "2001:db8::2")] {
+        let gateway = pair.gateway(end);
+        gateway.run(|| fs::write("/proc/sys/net/ipv6/conf/wan0/disable_ipv6", "0"))??;
+        gateway.ip(&format!("addr add {address}/64 dev wan0 nodad"))?;
+    }
+    let [v4, v6] = ["192.0.2.1:51820", "[2001:db8::1]:51820"].map(|it| wanted(&pair, &[it]));
+    assert_eq!(mtu_found(&pair, &v4?, MtuKnown::Probed)?, 1440);
+    assert_eq!(mtu_found(&pair, &v6?, MtuKnown::Probed)?, 1420);
+    Ok(())
+}
+
+/// A router on the way that takes 1400 and says so, and an address behind it that answers nothing.
+#[test]
+fn a_path_behind_a_narrow_router_is_found_and_a_silent_one_assumed() -> Result<()> {
+    let pair = userspace()?;
+    let [a, b] = [End::A, End::B].map(|end| pair.gateway(end));
+    // A routes to its host, whose wire is narrower.
+    a.ip("link set lan0 mtu 1400")?;
+    pair.host(End::A).ip("link set lan0 mtu 1400")?;
+    b.ip(&format!("route add {}/24 via {}", Ipv4Addr::new(240, 0, 16, 0), UNDERLAY[0]))?;
+    pair.host(End::A).ip("addr add 203.0.113.5/32 dev lan0")?;
+    a.ip(&format!("route add 203.0.113.0/24 via {}", HOSTS[0]))?;
+    b.ip(&format!("route add 203.0.113.0/24 via {}", UNDERLAY[0]))?;
+    let narrow = wanted(&pair, &["203.0.113.5:51820"])?;
+    assert_eq!(mtu_found(&pair, &narrow, MtuKnown::Probed)?, 1340);
+    // There is nobody of that address.
+    let silent = wanted(&pair, &["203.0.113.77:51820"])?;
+    assert_eq!(mtu_found(&pair, &silent, MtuKnown::Unanswered)?, 1440);
+    // Nor a way there.
+    let nowhere = wanted(&pair, &["198.51.100.99:51820"])?;
+    assert_eq!(mtu_found(&pair, &nowhere, MtuKnown::NoEndpoint)?, 1420);
+    Ok(())
+}
+
+#[test]
+fn a_damaged_account_is_written_anew() -> Result<()> {
+    let pair = userspace()?;
+    fs::create_dir_all(&pair.host.directory)?;
+    fs::write(pair.host.directory.join("links.json"), "{\"devices\": 7")?;
+    let wanted = wanted(&pair, &["192.0.2.1:51820"])?;
+    mtu_found(&pair, &wanted, MtuKnown::Probed)?;
+    Ok(())
 }

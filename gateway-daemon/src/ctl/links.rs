@@ -199,8 +199,6 @@ fn mark_rotation(rows: &mut [Row], account: Option<&Account>) {
             let same_key = other.public_key == noted.public_key
                 && other_device.public_key == device.public_key;
             let told = match (noted.role, noted.sends) {
-                (Role::Leaving, _) => "moving to the other device",
-                (Role::Current, true) if other.role == Role::Leaving => "moving here",
                 (_, true) if same_key => "in use, of two devices with this key",
                 (_, false) if same_key => "accepted, of two devices with this key",
                 (Role::Current, true) => "in use; the next keys have no session yet",

@@ -141,9 +141,7 @@ impl Links {
         }
         let answers = |endpoint: std::net::SocketAddr| self.paths.answers(endpoint.ip());
         let unanswered = watched.dial.has_failed(now);
-        if device.role != Role::Leaving
-            && let Some(moved) = watched.dial.step(&dialled.endpoints, answers, now)
-        {
+        if let Some(moved) = watched.dial.step(&dialled.endpoints, answers, now) {
             let endpoint = dialled.endpoints.get(watched.dial.place);
             let site = &peer.site;
             match moved {
@@ -166,8 +164,7 @@ impl Links {
             role,
             slot: device.slot,
             observed,
-            // What is leaving is left as it is.
-            endpoint: endpoint.filter(|_| device.role != Role::Leaving),
+            endpoint,
             unanswered,
             since: watched.since,
         }

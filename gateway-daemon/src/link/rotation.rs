@@ -24,12 +24,10 @@ pub(super) enum Slot {
     Second,
 }
 
-/// What a device is there for.
+/// What a device, or a key, is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// No longer wanted, kept until what it carries has a session elsewhere.
-    Leaving,
     /// In use.
     Current,
     /// To be used next.
@@ -75,10 +73,9 @@ impl Slot {
 }
 
 impl Role {
-    /// One word for messages: `leaving`, `current` or `next`.
+    /// One word for messages: `current` or `next`.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Leaving => "leaving",
             Self::Current => "current",
             Self::Next => "next",
         }
@@ -86,48 +83,55 @@ impl Role {
 }
 
 /// The devices that should be there, the one in use first.
+///
+/// A peer whose only session is on the other device stays there as long as both have the current key:
+/// moving it would cost packets. So both may be in use for good, until a rotation of this gateway's own
+/// key brings all peers together again.
 pub(super) fn devices<'a>(
     wanted: &'a LinksWanted,
     found: Found<'_>,
     now: SystemTime,
 ) -> Vec<Assigned<'a>> {
     let slot = current_slot(wanted, found, now);
-    let at = |slot: Slot| found[slot as usize];
+    let [here, there] = [slot, slot.other()].map(|slot| found[slot as usize]);
     let mut current = assigned(slot, Role::Current, &wanted.current);
     let mut other = match &wanted.next {
         Some(next) => assigned(slot.other(), Role::Next, next),
-        None => assigned(slot.other(), Role::Leaving, &wanted.current),
+        None => {
+            let mut kept = assigned(slot.other(), Role::Current, &wanted.current);
+            // Its port stays as it is.
+            kept.key.listen_port = None;
+            kept
+        }
     };
+    let one_key = wanted.one_key() || (wanted.next.is_none() && is_ours(wanted, there));
     for peer in &wanted.peers {
-        let here = (peer, &peer.current, Role::Current);
-        match &peer.next {
-            Some(next) if wanted.next.is_some() => {
-                let there = (peer, next, Role::Next);
-                let swapped = wanted.one_key()
-                    && next.public_key != peer.current.public_key
-                    && lives_crosswise(peer, next, [at(slot), at(slot.other())], now);
-                let (here, there) = if swapped { (there, here) } else { (here, there) };
-                current.peers.push(here);
-                other.peers.push(there);
+        let now_used = (peer, &peer.current, Role::Current);
+        let next = peer.next.as_ref().filter(|_| wanted.next.is_some());
+        let key = &peer.current.public_key;
+        let lives_there = one_key && is_live(there, key, now) && !is_live(here, key, now);
+        match next {
+            Some(next) if next.public_key == *key => {
+                current.peers.push(now_used);
+                other.peers.push((peer, next, Role::Next));
             }
-            _ => {
-                let key = &peer.current.public_key;
-                if wanted.next.is_none()
-                    && is_ours(wanted, at(slot.other()))
-                    && is_live(at(slot.other()), key, now)
-                    && !is_live(at(slot), key, now)
-                {
-                    other.peers.push((peer, &peer.current, Role::Leaving));
+            Some(next) => {
+                let next_lives_here = one_key && is_live(here, &next.public_key, now);
+                let next_used = (peer, next, Role::Next);
+                let straight = is_live(here, key, now) || is_live(there, &next.public_key, now);
+                if (lives_there || next_lives_here) && !straight {
+                    current.peers.push(next_used);
+                    other.peers.push(now_used);
+                } else {
+                    current.peers.push(now_used);
+                    other.peers.push(next_used);
                 }
-                current.peers.push(here);
             }
+            None if lives_there => other.peers.push(now_used),
+            None => current.peers.push(now_used),
         }
     }
     let keep = wanted.next.is_some() || !other.peers.is_empty();
-    if other.role == Role::Leaving {
-        // Its port stays as it is.
-        other.key.listen_port = None;
-    }
     std::iter::once(current).chain(Some(other).filter(|_| keep)).collect()
 }
 
@@ -173,20 +177,6 @@ fn is_live(device: Option<&Observed>, key: &PublicKey, now: SystemTime) -> bool 
 fn is_ours(wanted: &LinksWanted, device: Option<&Observed>) -> bool {
     let key = Some(wanted.current.private_key.public_key());
     device.is_some_and(|device| device.public_key == key)
-}
-
-/// Whether a peer's keys have sessions on the devices the other way round, as after a rotation in
-/// which the peer went to the second device and the site file had nothing to swap.
-fn lives_crosswise(
-    peer: &WantedPeer,
-    next: &Dialled,
-    [current, other]: [Option<&Observed>; 2],
-    now: SystemTime,
-) -> bool {
-    let live = |device, key| is_live(device, key, now);
-    let straight = live(current, &peer.current.public_key) || live(other, &next.public_key);
-    let crosswise = live(other, &peer.current.public_key) || live(current, &next.public_key);
-    crosswise && !straight
 }
 
 /// Where the device in use is: where more of what is wanted is found.

@@ -82,6 +82,7 @@ const NEW: u8 = 2;
 const A: u8 = 10;
 const A_NEW: u8 = 11;
 const B: u8 = 20;
+const B_NEW: u8 = 21;
 
 #[test]
 fn a_gateways_own_key_is_rotated_and_the_device_keeps_its_place() {
@@ -120,7 +121,7 @@ fn a_gateways_own_key_is_rotated_and_the_device_keeps_its_place() {
 }
 
 #[test]
-fn a_promoted_peer_stays_where_its_session_is_and_the_others_follow() {
+fn a_promoted_peer_stays_where_its_session_is_and_so_do_the_others() {
     let during = wanted(
         device_key(OLD, 0),
         Some(device_key(OLD, 0)),
@@ -136,25 +137,41 @@ fn a_promoted_peer_stays_where_its_session_is_and_the_others_follow() {
         ]
     );
 
-    // Each of the two devices has one of the wanted sessions: the other is kept for its own.
+    // Each of the two devices has one of the wanted sessions: both stay.
     let after = wanted(device_key(OLD, 0), None, vec![peer("a", A_NEW, None), peer("b", B, None)]);
     let second = found(OLD, 2, &[(A_NEW, Some(1))]);
-    let moving = devices(&after, [Some(&first), Some(&second)], now());
-    let all = vec![public(A_NEW), public(B)];
+    let spread = devices(&after, [Some(&first), Some(&second)], now());
     assert_eq!(
-        shape(&moving),
+        shape(&spread),
         [
-            (Slot::First, Role::Current, public(OLD), all.clone()),
-            (Slot::Second, Role::Leaving, public(OLD), vec![public(A_NEW)]),
+            (Slot::First, Role::Current, public(OLD), vec![public(B)]),
+            (Slot::Second, Role::Current, public(OLD), vec![public(A_NEW)]),
         ]
     );
-    let first = found(OLD, 1, &[(A_NEW, Some(0)), (B, Some(1))]);
-    let moved = devices(&after, [Some(&first), Some(&second)], now());
-    assert_eq!(shape(&moved), [(Slot::First, Role::Current, public(OLD), all)]);
+    // Now the other one rotates, and finds room where the first peer is.
+    let turn = wanted(
+        device_key(OLD, 0),
+        Some(device_key(OLD, 0)),
+        vec![peer("a", A_NEW, None), peer("b", B, Some(B_NEW))],
+    );
+    let turn = devices(&turn, [Some(&first), Some(&second)], now());
+    assert_eq!(
+        shape(&turn),
+        [
+            (Slot::First, Role::Current, public(OLD), vec![public(B)]),
+            (Slot::Second, Role::Next, public(OLD), vec![public(A_NEW), public(B_NEW)]),
+        ]
+    );
+    // One that is down comes back beside the others.
+    let second = found(OLD, 2, &[(A_NEW, Some(200))]);
+    let back = devices(&after, [Some(&first), Some(&second)], now());
+    let all = vec![public(A_NEW), public(B)];
+    assert_eq!(shape(&back), [(Slot::First, Role::Current, public(OLD), all)]);
 
     // With one peer there is nothing to move: its device becomes the current one.
     let alone = wanted(device_key(OLD, 0), None, vec![peer("a", A_NEW, None)]);
     let first = found(OLD, 1, &[(A, Some(1))]);
+    let second = found(OLD, 2, &[(A_NEW, Some(1))]);
     let alone = devices(&alone, [Some(&first), Some(&second)], now());
     assert_eq!(shape(&alone), [(Slot::Second, Role::Current, public(OLD), vec![public(A_NEW)])]);
 }
