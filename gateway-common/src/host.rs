@@ -63,7 +63,12 @@ impl MemoryTables {
     /// Tables with this content under generation 1, without flows, for at most `capacity` of them.
     pub fn new(mut desired: desired::Tables, capacity: usize) -> Self {
         desired.settings.generation = 1;
-        Self { desired, capacity, opening_capacity: 4096.max(capacity / 4), ..Self::default() }
+        Self {
+            desired,
+            capacity,
+            opening_capacity: (capacity / 4).clamp(4096, 16_384),
+            ..Self::default()
+        }
     }
 
     /// Replaces the content under the next generation; flows stay.

@@ -184,18 +184,22 @@ pub(crate) fn load(pins: &Pins, parameters: Parameters) -> Result<(), ObjectErro
     Ok(())
 }
 
-/// Room for flows that are not confirmed yet, beside `flow_capacity` that are: a quarter, but enough for a
-/// burst.
+/// Room for flows that are not confirmed yet, beside `flow_capacity` that are: a quarter, up to 16,384; beyond
+/// 262,144 a sixteenth. At least 4,096, enough for a burst.
 pub(crate) const fn opening_capacity(flow_capacity: u32) -> u32 {
-    if flow_capacity / 4 > 4096 { flow_capacity / 4 } else { 4096 }
-}
-
-/// The declared maps' names.
-pub(crate) fn map_names() -> Vec<&'static str> {
-    macro_rules! names {
-        ($($map:ident),+) => { vec![$($map::NAME),+] };
+    const MOST_OF_FEW: u32 = 16_384;
+    const LEAST: u32 = 4_096;
+    let quarter = flow_capacity / 4;
+    let sixteenth = flow_capacity / 16;
+    if quarter < LEAST {
+        LEAST
+    } else if quarter < MOST_OF_FEW {
+        quarter
+    } else if sixteenth > MOST_OF_FEW {
+        sixteenth
+    } else {
+        MOST_OF_FEW
     }
-    for_each_map!(names)
 }
 
 /// The declared maps by name, with the shape they are to have.

@@ -54,14 +54,8 @@ impl FlowKey {
     /// The flow of `protocol` between these ends.
     #[inline(always)]
     pub const fn new(ends: Endpoints<TransitAddress>, protocol: Protocol) -> Self {
-        Self {
-            client: ends.client,
-            service: ends.service,
-            client_port: ends.client_port,
-            service_port: ends.service_port,
-            protocol,
-            padding: [0; 3],
-        }
+        let addresses = [ends.client.0.word(), ends.service.0.word()];
+        transmute!(words(addresses, [ends.client_port, ends.service_port], protocol))
     }
 
     /// The ends as links name them.
@@ -74,6 +68,28 @@ impl FlowKey {
             service_port: self.service_port,
         }
     }
+}
+
+/// Two addresses, two ports, a protocol and zeros as they lie in memory, in two words: field by field, the
+/// compiler clears the padding by a call for each key.
+#[inline(always)]
+pub(super) const fn words(addresses: [u32; 2], ports: [Port; 2], protocol: Protocol) -> [u64; 2] {
+    const fn pair(first: u32, second: u32) -> u64 {
+        if cfg!(target_endian = "little") {
+            first as u64 | (second as u64) << 32
+        } else {
+            (first as u64) << 32 | second as u64
+        }
+    }
+    const fn half(first: u16, second: u16) -> u32 {
+        if cfg!(target_endian = "little") {
+            first as u32 | (second as u32) << 16
+        } else {
+            (first as u32) << 16 | second as u32
+        }
+    }
+    let protocol = (protocol.0 as u32).to_le();
+    [pair(addresses[0], addresses[1]), pair(half(ports[0].word(), ports[1].word()), protocol)]
 }
 
 /// How a flow is translated here, and how it is doing.

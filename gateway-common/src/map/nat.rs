@@ -1,8 +1,8 @@
 //! Back ends' replies to the shared client presence, traced to their flow.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
-use super::{Endpoints, FlowKey, layout::layout, map};
+use super::{Endpoints, FlowKey, flow::words, layout::layout, map};
 use crate::address::{LocalAddress, Port, Protocol};
 
 map! {
@@ -41,13 +41,7 @@ impl NatKey {
     /// A reply of `protocol` between these ends.
     #[inline(always)]
     pub const fn new(ends: Endpoints<LocalAddress>, protocol: Protocol) -> Self {
-        Self {
-            backend: ends.service,
-            clients: ends.client,
-            backend_port: ends.service_port,
-            client_port: ends.client_port,
-            protocol,
-            padding: [0; 3],
-        }
+        let addresses = [ends.service.0.word(), ends.client.0.word()];
+        transmute!(words(addresses, [ends.service_port, ends.client_port], protocol))
     }
 }
