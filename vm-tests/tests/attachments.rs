@@ -8,7 +8,8 @@ mod bench;
 
 use std::{fs, path::PathBuf};
 
-use bench::{Bench, INSTANCE, bpftool, chain, device, index, lan_and_links, output, pin, site, tc};
+use aya::programs::{SchedClassifier, TcAttachType};
+use bench::{Bench, INSTANCE, chain, device, index, lan_and_links, output, pin, site, tc};
 use gateway_dataplane::{
     DataPlane, Hook, InspectError, Inspector, Mode, Options, Place, Program, WantedAttachment,
     detach_at,
@@ -123,22 +124,131 @@ fn modes_are_chosen_and_explained() {
 }
 
 #[test]
-fn two_instances_live_side_by_side_but_not_on_one_xdp_hook() {
+fn two_instances_live_side_by_side_but_not_on_one_interface() {
     let bench = Bench::new("two");
     bench.run(|| {
         device(&bench, "lan0");
         device(&bench, "lan1");
         let (mut a, mut b) = (bench.open("edge-a"), bench.open("edge-b"));
         a.attach(&[lan("lan0", Mode::Xdp)]).expect("attachable");
-        let error = b.attach(&[lan("lan0", Mode::Xdp)]).expect_err("occupied");
-        assert!(error.to_string().contains("another XDP program"), "{}", chain(&error));
+        for mode in [Mode::Xdp, Mode::Tc] {
+            let error = b.attach(&[lan("lan0", mode)]).expect_err("occupied").to_string();
+            assert!(error.contains("lan0 is served by instance edge-a"), "{error}");
+        }
+        assert_eq!(b.attachments().expect("readable"), []);
         b.attach(&[lan("lan1", Mode::Xdp)]).expect("attachable");
         let devices = lan_and_links(&bench);
         a.apply(&site(devices)).expect("it fits");
         assert_eq!(b.observe().expect("readable").generation, 0, "tables of its own");
+        drop(a);
         detach_at(bench.root(), "edge-a").expect("detachable");
         let left = bench.inspect("edge-b").attachments().expect("readable");
         assert!(left.len() == 2 && left.iter().all(|it| it.active), "{left:?}");
+    });
+}
+
+#[test]
+fn another_instance_is_told_by_filters_and_not_by_names_in_other_namespaces() {
+    let (bench, elsewhere) = (Bench::new("claim"), Bench::new("claim-elsewhere"));
+    let options = |_: &Bench| Options { force_clsact: true, ..bench.options() };
+    bench.run(|| {
+        device(&bench, "lan0");
+        let mut a = DataPlane::open("edge-a", &options(&bench)).expect("loadable");
+        a.attach(&[lan("lan0", Mode::Tc)]).expect("attachable");
+        let mut b = DataPlane::open("edge-b", &options(&bench)).expect("loadable");
+        let error = b.attach(&[lan("lan0", Mode::Tc)]).expect_err("occupied").to_string();
+        assert!(error.contains("lan0 is served by instance edge-a"), "{error}");
+        assert!(a.disturbed().expect("readable").is_empty());
+    });
+    elsewhere.run(|| {
+        device(&elsewhere, "lan0");
+        let mut b = DataPlane::open("edge-b", &options(&bench)).expect("loadable");
+        b.attach(&[lan("lan0", Mode::Tc)]).expect("another lan0");
+        detach_at(bench.root(), "edge-b").expect("detachable");
+    });
+}
+
+#[test]
+fn somebody_elses_xdp_program_is_named() {
+    let (bench, donor) = (Bench::new("xdp"), Bench::new("xdp-donor"));
+    bench.run(|| {
+        device(&bench, "lan0");
+        drop(donor.open(INSTANCE));
+        let program = pin(&donor, "programs", Program::Guard.name());
+        output("ip", &format!("link set dev lan0 xdpdrv pinned {}", program.display()));
+        let mut dataplane = bench.open(INSTANCE);
+        let attached = dataplane.attach(&[lan("lan0", Mode::Auto)]).expect("without XDP");
+        assert_eq!(attached[0].mode, Mode::Tc);
+        let why = &attached[0].why;
+        assert!(why.contains("another XDP program: guard (xdp, program "), "{why}");
+        let found = bench.inspect(INSTANCE).attachments().expect("readable");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].before.len(), found[0].before[0].hook), (1, "xdp"), "{found:?}");
+        let id = found[0].before[0].program_id;
+        let error = dataplane.attach(&[lan("lan0", Mode::Xdp)]).expect_err("occupied").to_string();
+        assert!(error.contains(&format!("guard (xdp, program {id})")), "{error}");
+        assert!(error.contains("mode = \"tc\"") && error.contains("xdp off"), "{error}");
+        output("ip", "link set dev lan0 xdp off");
+        let attached = dataplane.attach(&[lan("lan0", Mode::Xdp)]).expect("free now");
+        assert!(attached.iter().all(|it| it.mode == Mode::Xdp), "{attached:?}");
+    });
+}
+
+#[test]
+fn programs_of_others_on_the_same_hook_stay_and_are_named() {
+    let (bench, donor) = (Bench::new("others"), Bench::new("others-donor"));
+    bench.run(|| {
+        device(&bench, "lan0");
+        let mut other = donor.open(INSTANCE);
+        let program = pin(&donor, "programs", Program::LinkIngress.name());
+        tc("qdisc add dev lan0 clsact");
+        tc(&format!(
+            "filter add dev lan0 ingress prio 7 bpf da object-pinned {}",
+            program.display()
+        ));
+        let mut dataplane = bench.open(INSTANCE);
+        dataplane.attach(&[lan("lan0", Mode::Tc)]).expect("beside the other");
+        let found = bench.inspect(INSTANCE).attachments().expect("readable");
+        assert_eq!((found[0].before.len(), found[0].after.len()), (0, 1), "{found:?}");
+        let after = &found[0].after[0];
+        assert!(after.hook == "clsact" && after.name.starts_with("link_ingress"), "{after}");
+        if tc_hook() == Hook::Tcx {
+            // It goes first, as ours did.
+            other.attach(&[lan("lan0", Mode::Tc)]).expect("beside ours");
+            let found = bench.inspect(INSTANCE).attachments().expect("readable");
+            assert_eq!((found[0].before.len(), found[0].after.len()), (1, 1), "{found:?}");
+            assert_eq!(found[0].before[0].hook, "tcx");
+        }
+        drop(dataplane);
+        detach_at(bench.root(), INSTANCE).expect("detachable");
+        let filters = tc("filter show dev lan0 ingress");
+        assert!(filters.contains("pref 7"), "the other filter stays: {filters}");
+        assert_eq!(programs_on("lan0").is_empty(), tc_hook() == Hook::Clsact);
+    });
+}
+
+#[test]
+fn programs_that_somebody_takes_away_are_missed_and_put_back() {
+    let bench = Bench::new("taken");
+    bench.run(|| {
+        device(&bench, "lan0");
+        let options = Options { force_clsact: true, ..bench.options() };
+        let mut dataplane = DataPlane::open(INSTANCE, &options).expect("loadable");
+        let wanted = [lan("lan0", Mode::Xdp)];
+        dataplane.attach(&wanted).expect("attachable");
+        assert_eq!(dataplane.disturbed().expect("readable"), []);
+        tc("filter del dev lan0 ingress");
+        let lost = [("lan0".to_owned(), Program::LanIngress)];
+        assert_eq!(dataplane.disturbed().expect("readable"), lost);
+        dataplane.attach(&wanted).expect("attachable");
+        assert_eq!(dataplane.disturbed().expect("readable"), []);
+        // Another program of the same name in its place.
+        let program = pin(&bench, "programs", Program::LinkIngress.name());
+        tc(&format!(
+            "filter replace dev lan0 ingress prio 1 handle 0x5052 bpf da object-pinned {}",
+            program.display()
+        ));
+        assert_eq!(dataplane.disturbed().expect("readable"), lost);
     });
 }
 
@@ -152,6 +262,8 @@ fn detach_leaves_nothing() {
             device(&bench, "presence");
             let mut dataplane = DataPlane::open(INSTANCE, &options).expect("loadable");
             dataplane.attach(&[lan("lan0", Mode::Xdp), link("presence")]).expect("attachable");
+            let on = programs_on("lan0") + &tc("filter show dev lan0 ingress");
+            assert!(on.contains("lan_ingress"), "{on}");
             drop(dataplane);
             let detached = detach_at(bench.root(), INSTANCE).expect("detachable");
             assert_eq!((detached.interfaces, detached.versions), (2, 1));
@@ -277,6 +389,10 @@ fn shown(words: &str) -> String {
     output("ip", words)
 }
 
+/// The programs that links of traffic control call on a device, of which Debian 12's bpftool knows nothing.
+/// A kernel without such links has none.
 fn programs_on(device: &str) -> String {
-    bpftool(&format!("net show dev {device}"))
+    let found = SchedClassifier::query_tcx(device, TcAttachType::Ingress);
+    let programs = found.map(|(_, programs)| programs).unwrap_or_default();
+    programs.iter().filter_map(|it| it.name_as_str().map(|name| format!("{name} "))).collect()
 }

@@ -371,7 +371,7 @@ fn flows_are_listed_and_swept() -> Result<()> {
         ensure!(known["flow"] == "known", "{known}");
         ensure!(known["rule"]["id"] == "edge-a-dns-cloud", "{known}");
         wait_for("the flow to be swept", BOUND, || {
-            Ok(site.gateway.ctl("map dump flows4")? == Value::Array(Vec::new()))
+            Ok(site.gateway.ctl("map dump opening4")? == Value::Array(Vec::new()))
         })
     })
 }

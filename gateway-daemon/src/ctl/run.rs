@@ -159,6 +159,7 @@ impl Place {
         let model = self.in_force.as_ref();
         let pid = self.instance.daemon();
         let presences = tables.presences.values();
+        let attachments = self.attachments()?;
         let rules: BTreeSet<u32> = tables.allows.values().map(|allow| allow.rule).collect();
         let status = Status {
             instance: self.instance.name().to_string(),
@@ -167,7 +168,8 @@ impl Place {
             abi: gateway_common::map::ABI,
             generation,
             daemon: Daemon { running: pid.is_some(), pid },
-            attachments: self.attachments()?,
+            unserved: unserved(model, &attachments),
+            attachments,
             link: status::Link {
                 interface: name.map(|name| name.to_string()),
                 up: device.as_ref().is_some_and(|device| device.up),
@@ -284,6 +286,12 @@ impl Place {
 }
 
 type Named = BTreeMap<u32, String>;
+
+/// LAN interfaces of the site that no program is on.
+fn unserved(model: Option<&SiteModel>, attachments: &[Attached]) -> Vec<String> {
+    let lans = model.into_iter().flat_map(SiteModel::lans).map(|lan| lan.interface.to_string());
+    lans.filter(|lan| attachments.iter().all(|it| it.interface != *lan)).collect()
+}
 
 fn fill(table: &'static str, used: usize, capacity: u32) -> status::Fill {
     status::Fill { table, used, capacity }

@@ -23,6 +23,8 @@ pub(crate) struct Status {
     pub daemon: Daemon,
     /// Programs on interfaces.
     pub attachments: Vec<Attached>,
+    /// LAN interfaces of the site that no program is on.
+    pub unserved: Vec<String>,
     /// The link device.
     pub link: Link,
     /// How many things there are.
@@ -148,6 +150,12 @@ impl Status {
             problems.push(Problem::new(
                 format!("{} is not on interface {}", attached.program, attached.interface),
                 "make the interface again if it is gone; gatewayd attaches to it as soon as it is there",
+            ));
+        }
+        for interface in &self.unserved {
+            problems.push(Problem::new(
+                format!("LAN interface {interface} is not served: its hosts are cut off"),
+                "make it again if it is gone; gatewayd attaches to it as soon as it is there",
             ));
         }
         for attached in &self.attachments {
@@ -305,6 +313,7 @@ mod tests {
                 before: Vec::new(),
                 after: vec!["watcher (tcx, program 9)".into()],
             }],
+            unserved: Vec::new(),
             link: Link {
                 interface: Some("presence".into()),
                 up: true,
@@ -336,14 +345,15 @@ mod tests {
         status.attachments[0].active = false;
         status.link.up = false;
         status.counts.flows = 1024;
+        status.unserved = vec!["lan1".into()];
         status.attachments[0].before = vec!["taker (tcx, program 8)".into()];
         status.tables[0].used = 9;
         status.repairs = Repairs { count: 2, last: "guard on lan0".into(), at: 0 };
         let judged = status.judged(Err(String::new()));
-        assert_eq!(judged.problems.len(), 7);
+        assert_eq!(judged.problems.len(), 8);
         assert!(judged.problems.iter().all(|it| !it.problem.is_empty() && !it.remedy.is_empty()));
         let text = judged.text();
-        assert_eq!(text.matches("problem: ").count(), 7);
+        assert_eq!(text.matches("problem: ").count(), 8);
         assert!(text.contains("taker (tcx, program 8) of somebody else"), "{text}");
         assert!(text.contains("2 times, last: guard on lan0"), "{text}");
         assert!(text.contains("lan_ingress is not on interface lan0"), "{text}");
