@@ -202,6 +202,14 @@ pub(crate) const fn opening_capacity(flow_capacity: u32) -> u32 {
     }
 }
 
+/// The declared maps' names.
+pub(crate) fn map_names() -> Vec<&'static str> {
+    macro_rules! names {
+        ($($map:ident),+) => { vec![$($map::NAME),+] };
+    }
+    for_each_map!(names)
+}
+
 /// The declared maps by name, with the shape they are to have.
 pub(crate) fn shapes(flow_capacity: u32) -> BTreeMap<&'static str, Shape> {
     let mut shapes = BTreeMap::new();
