@@ -384,6 +384,46 @@ fn an_edge_with_two_links_keeps_both_while_one_is_rotated() -> Result<()> {
 }
 
 #[test]
+fn a_second_device_that_cannot_be_leaves_the_first_alone_and_detaching_removes_both() -> Result<()>
+{
+    in_a_lab(|lab| {
+        lab.start_gateways()?;
+        let client = lab.site(&EDGE_A).client.clone();
+        let mut conversation = client.run(|| Conversation::open(ECHO.at(ECHO_PORT)))??;
+        let hub = lab.site(&CLOUD).gateway.namespace().clone();
+        let taken = hub.run(|| UdpSocket::bind("0.0.0.0:51821"))??;
+        let next = ("[link]", "[link]\nnext = { listen_port = 51821 }");
+        let refused = edit(lab, &CLOUD, &[next]).map_err(|error| format!("{error:#}"));
+        let message = refused.err().context("a port in use was accepted")?;
+        ensure!(message.contains("UDP port 51821 is in use"), "{message}");
+        conversation.say("goes on", BOUND)?;
+        let devices = || hub.ip("-o link show type tun").map(|it| it.lines().count());
+        let before = devices()?;
+
+        drop(taken);
+        lab.gateway(&CLOUD).reload()?;
+        let rows = links(lab, &CLOUD)?;
+        let told = |row: &Value| row["rotation"].as_str().unwrap_or_default().to_owned();
+        ensure!(
+            rows.len() == 4 && rows.iter().all(|row| told(row).contains("with this key")),
+            "{rows:?}"
+        );
+        ensure!(devices()? > before || before == 0, "there is no second device");
+        conversation.say("still goes on", BOUND)?;
+
+        lab.gateway(&CLOUD).kill()?;
+        let detached = lab.site(&CLOUD).gateway.ctl_output("detach --yes")?;
+        ensure!(detached.status.success(), "{detached:?}");
+        let name = lab.site(&CLOUD).gateway.instance().to_owned();
+        let left = hub.ip("-o link show")?;
+        ensure!(!left.contains(&format!(": {name}")), "{left}");
+        let run = std::path::Path::new("/run/presence").join(&name);
+        ensure!(!run.exists(), "{} is left", run.display());
+        Ok(())
+    })
+}
+
+#[test]
 fn an_edge_whose_address_changes_goes_on() -> Result<()> {
     in_a_lab(|lab| {
         lab.start_gateways()?;

@@ -211,7 +211,7 @@ impl Paths {
             let Ok(_place) = places.acquire_owned().await else { return };
             let (found, finding) = oneshot::channel();
             // Not one of the runtime's threads: a runtime does not end before all of those do.
-            std::thread::spawn(move || {
+            let thread = std::thread::Builder::new().name("survey".into()).spawn(move || {
                 let surveyed = if used {
                     survey::survey(to, path, known, anew)
                 } else {
@@ -221,7 +221,10 @@ impl Paths {
                 // Nobody listens any more when the daemon ends.
                 let _ = found.send(surveyed);
             });
-            let surveyed = finding.await.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
+            let surveyed = match thread {
+                Ok(_) => finding.await.unwrap_or_else(|_| Err(io::Error::other("it panicked"))),
+                Err(error) => Err(error),
+            };
             // As above.
             let _ = outcome.send(Outcome { to, path, surveyed }).await;
         });
