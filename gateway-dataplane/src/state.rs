@@ -5,11 +5,14 @@
 //! entry changes. If the process dies half way, the next one sees them there and takes a new generation
 //! even if it finds nothing else to change.
 
+use std::collections::BTreeMap;
+
 use gateway_common::{
+    TransitAddress,
     desired::Tables,
     map::{
         Allows, Backends, Counters, Current, Flows, Map, Names, Nats, OpeningNats, Openings, Ports,
-        Presences, Routes, Services, Settings, SettingsSlots, Slots, Usages,
+        Presences, Routes, Service, ServiceKind, Services, Settings, SettingsSlots, Slots, Usages,
     },
 };
 use thiserror::Error;
@@ -123,13 +126,17 @@ impl Maps {
         let now = self.settings()?.unwrap_or_default();
         // No entry is ever set beyond the pool of the settings that are in force or next.
         let pool = end(&now).max(end(&next));
+        let services: BTreeMap<TransitAddress, Service> =
+            self.services.entries().collect::<Result<_, _>>()?;
+        // Nor is any slot ever read that is in no service's run.
+        let slots = services.values().map(end_of_run).max().unwrap_or(0);
         Ok(Observed {
             tables: Tables {
                 settings: Settings { generation: 0, ..now },
                 presences: self.presences.filled(pool).collect::<Result<_, _>>()?,
                 routes: self.routes.filled(Routes::CAPACITY).collect::<Result<_, _>>()?,
-                services: self.services.entries().collect::<Result<_, _>>()?,
-                slots: self.slots.filled(Slots::CAPACITY).collect::<Result<_, _>>()?,
+                services,
+                slots: self.slots.filled(slots).collect::<Result<_, _>>()?,
                 backends: self.backends.entries().collect::<Result<_, _>>()?,
                 ports: self.ports.entries().collect::<Result<_, _>>()?,
                 allows: self.allows.entries().collect::<Result<_, _>>()?,
@@ -235,6 +242,14 @@ fn end(settings: &Settings) -> u32 {
     match settings.generation {
         0 => 0,
         _ => settings.pool.last_offset().saturating_add(1),
+    }
+}
+
+/// One more than the last slot of a service.
+fn end_of_run(service: &Service) -> u32 {
+    match service.kind() {
+        ServiceKind::Here { first, count } => first.saturating_add(count),
+        ServiceKind::Elsewhere { .. } | ServiceKind::Unknown => 0,
     }
 }
 

@@ -15,8 +15,8 @@ use gateway_common::{
     wire::TcpFlags,
 };
 use gateway_dataplane::{
-    ApplyError, DataPlane, Inspector, Program, Run, TracePoint, TransportDescription, detach_at,
-    map_names,
+    ApplyError, DataPlane, Inspector, Mode, PacketDescription, Place, Program, Run, TracePoint,
+    TransportDescription, WantedAttachment, detach_at, map_names,
 };
 use vm_tests::lab::wait::wait_for;
 
@@ -221,6 +221,96 @@ fn maps_of_another_version_are_refused_and_left_alone() {
         assert!(other.exists() && !pin(&bench, "maps", "").exists());
         detach_at(bench.root(), INSTANCE).expect("detachable");
         drop(bench.open(INSTANCE));
+    });
+}
+
+/// The flow table of ABI 2 is laid out as this one's: pins under its number are as a build of it left them.
+#[test]
+fn a_data_path_of_an_earlier_version_is_taken_over_with_its_flows() {
+    for force_clsact in [false, true] {
+        let bench = Bench::new("earlier");
+        bench.run(|| {
+            let options =
+                gateway_dataplane::Options { link_header: 14, force_clsact, ..bench.options() };
+            let devices = lan_and_links(&bench);
+            let wanted = [("site0", Place::Lan(Mode::Tc)), ("link0", Place::Link)]
+                .map(|(name, place)| WantedAttachment { interface: name.to_owned(), place });
+            let mut before = DataPlane::open(INSTANCE, &options).expect("loadable");
+            before.apply(&site(devices)).expect("it fits");
+            before.attach(&wanted).expect("attachable");
+            open_flow(&before, devices, 40000);
+            let client = TransportDescription::Tcp {
+                source: 5672,
+                destination: 40000,
+                flags: TcpFlags(TcpFlags::SYN | TcpFlags::ACK),
+            };
+            let answer = PacketDescription {
+                transport: client,
+                ..syn([240, 0, 8, 1], [240, 0, 16, 5], 40000)
+            };
+            let (lan, link) = (devices.lan, devices.link);
+            for (program, packet, device) in [
+                (Program::LinkIngress, &answer, link),
+                (Program::LanIngress, &ack([10, 0, 0, 5], [10, 0, 0, 200], 5672), lan),
+            ] {
+                let run = Run { frame: &frame(packet), device, ingress: device };
+                before.runner(program).expect("there").run(&run).expect("runnable");
+            }
+            let flows = bench.inspect(INSTANCE).flows().expect("readable");
+            assert_eq!(flows.len(), 1);
+            assert_eq!(flows[0].1.state(), FlowState::Open);
+            drop(before);
+            let instance = bench.root().join(format!("presence/{INSTANCE}"));
+            let earlier = instance.join("v2");
+            fs::rename(instance.join(format!("v{ABI}")), &earlier).expect("movable");
+            let error = Inspector::open_at(bench.root(), INSTANCE).err().expect("not this one's");
+            assert!(error.to_string().contains("earlier version"), "{}", chain(&error));
+
+            let mut after = DataPlane::open(INSTANCE, &options).expect("beside the earlier one");
+            let error = after.attach(&wanted).expect_err("no tables yet");
+            assert!(error.to_string().contains("apply them first"), "{}", chain(&error));
+            assert!(!after.is_attached().expect("readable"));
+            assert!(after.attachments().expect("readable").iter().all(|it| it.active));
+            assert_eq!(after.attachments().expect("readable").len(), 2, "the earlier ones");
+            after.apply(&site(devices)).expect("it fits");
+            after.attach(&wanted).expect("replaceable");
+            assert!(after.is_attached().expect("readable") && !earlier.exists());
+            assert_eq!(after.disturbed().expect("readable"), []);
+
+            let inspector = bench.inspect(INSTANCE);
+            let (key, mut flow) = inspector.flows().expect("readable")[0];
+            assert_eq!(flow.generation, 0, "to be judged anew");
+            flow.generation = flows[0].1.generation;
+            assert_eq!((key, flow), flows[0]);
+            let found = inspector.attachments().expect("readable");
+            assert!(found.len() == 2 && found.iter().all(|it| it.active), "{found:?}");
+            assert!(
+                found.iter().all(|it| it.before.is_empty() && it.after.is_empty()),
+                "{found:?}"
+            );
+            let packet = frame(&ack([10, 0, 0, 5], [10, 0, 0, 200], 5672));
+            let run = Run { frame: &packet, device: lan, ingress: lan };
+            let ran = after.runner(Program::LanIngress).expect("there").run(&run);
+            assert_eq!(ran.expect("runnable").action, 7, "redirected");
+        });
+    }
+}
+
+#[test]
+fn an_abandoned_start_leaves_an_earlier_version_as_it_was() {
+    let bench = Bench::new("abandoned");
+    bench.run(|| {
+        drop(bench.open(INSTANCE));
+        let instance = bench.root().join(format!("presence/{INSTANCE}"));
+        let (own, earlier) = (instance.join(format!("v{ABI}")), instance.join("v2"));
+        fs::rename(&own, &earlier).expect("movable");
+        let nothing_left = bench.open(INSTANCE).abandon().expect("removable");
+        assert!(!nothing_left && earlier.join("maps/flows4").exists() && !own.exists());
+        // What a process leaves that dies while it removes an earlier version.
+        fs::rename(&earlier, instance.join("removed:2")).expect("movable");
+        let fresh = bench.open(INSTANCE);
+        assert!(!fresh.is_adopted() && !instance.join("removed:2").exists());
+        assert!(fresh.abandon().expect("removable") && !instance.exists());
     });
 }
 
