@@ -25,6 +25,8 @@ use crate::service_manager;
 
 /// How often timed-out flows are removed, and a failed attempt to follow the interfaces is repeated.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// A device process that hangs holds up each look for seconds; the daemon has other things to do.
+const LOOKS_LEFT_OUT: u32 = 10;
 /// How often the programs' log is read. By the clock, since tokio takes a descriptor that is not its
 /// own only from code with `unsafe`.
 #[cfg(feature = "debug")]
@@ -86,7 +88,7 @@ async fn serve(file: SiteFile, instance: Instance) -> Result<()> {
     #[cfg(feature = "debug")]
     tasks.spawn(tell_refusals(gateway.kernel_log()?));
     service_manager::ready(&gateway.summary());
-    Loop { gateway, reloads, changes, moves, tasks, failure: None }.run().await
+    Loop { gateway, reloads, changes, moves, tasks, failure: None, resting: 0 }.run().await
 }
 
 struct Loop {
@@ -97,6 +99,8 @@ struct Loop {
     tasks: JoinSet<Result<()>>,
     /// Why the last attempt to follow the interfaces failed, which is told once.
     failure: Option<String>,
+    /// So many looks at the links are left out, since one failed.
+    resting: u32,
 }
 
 impl Loop {
@@ -181,7 +185,12 @@ impl Loop {
     }
 
     async fn tend(&mut self) {
+        if self.resting > 0 {
+            self.resting -= 1;
+            return;
+        }
         if let Err(error) = self.gateway.tend().await {
+            self.resting = LOOKS_LEFT_OUT;
             let error = format!("{:#}", anyhow::Error::from(error));
             if self.failure.as_ref() != Some(&error) {
                 tracing::warn!(%error, "could not look after the links; trying again");
