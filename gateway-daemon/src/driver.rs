@@ -5,7 +5,7 @@
 
 use std::future::pending;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 #[cfg(feature = "debug")]
@@ -88,7 +88,9 @@ async fn serve(file: SiteFile, instance: Instance) -> Result<()> {
     #[cfg(feature = "debug")]
     tasks.spawn(tell_refusals(gateway.kernel_log()?));
     service_manager::ready(&gateway.summary());
-    Loop { gateway, reloads, changes, moves, tasks, failure: None, resting: 0 }.run().await
+    Loop { gateway, reloads, changes, moves, tasks, failure: None, resting: 0, swept: None }
+        .run()
+        .await
 }
 
 struct Loop {
@@ -101,6 +103,8 @@ struct Loop {
     failure: Option<String>,
     /// So many looks at the links are left out, since one failed.
     resting: u32,
+    /// When the last sweep of the flow table ended, and how long it took.
+    swept: Option<(Instant, Duration)>,
 }
 
 impl Loop {
@@ -208,15 +212,29 @@ impl Loop {
                 self.failure = Some(error);
             }
         }
-        if let Err(error) = self.gateway.sweep() {
-            let error = format!("{:#}", anyhow::Error::from(error));
-            tracing::warn!(%error, "could not sweep the flow table");
-        }
+        self.sweep_flows();
         if self.gateway.is_unsettled() {
             self.follow().await;
         }
     }
+
+    fn sweep_flows(&mut self) {
+        if self.swept.is_some_and(|(end, took)| end.elapsed() < took * REST) {
+            return;
+        }
+        let begun = Instant::now();
+        // Links and health checks go on meanwhile.
+        if let Err(error) = tokio::task::block_in_place(|| self.gateway.sweep()) {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::warn!(%error, "could not sweep the flow table");
+        }
+        self.swept = Some((Instant::now(), begun.elapsed()));
+    }
 }
+
+/// A sweep that took some time is followed by so many times as long without one, so that a table of a million
+/// flows costs a tenth of a processor.
+const REST: u32 = 9;
 
 fn end(signal: &str) -> Result<()> {
     service_manager::stopping();

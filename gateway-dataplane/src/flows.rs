@@ -36,7 +36,9 @@ pub fn now() -> Ticks {
     })
 }
 
-/// Removes what timed out. A sweep is one walk over both tables, so bounded by their capacity.
+/// Most entries of one table that a sweep removes; those beyond go in the next.
+const BATCH: usize = 65_536;
+/// Removes what timed out. A sweep is one walk over the tables, so bounded by their capacity.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeper {
     /// Reserved ports that had no flow at the last sweep. The programs reserve a port just before they
@@ -50,31 +52,41 @@ impl Sweeper {
         let mut swept = Swept::default();
         let mut usage = Usage::new(&settings);
         for stage in STAGES {
-            for (key, flow) in flows(maps, stage)? {
+            let mut over = Vec::new();
+            for entry in entries(maps, stage) {
+                let (key, flow) = entry?;
                 swept.flows += 1;
-                // Looked at again, lest a flow that was opened anew since is taken for the old one.
-                let over = is_over(&flow, &settings, now)
-                    && find(maps, stage, &key)?.is_some_and(|flow| is_over(&flow, &settings, now));
-                if over {
-                    remove_flow(maps, stage, &key)?;
-                    swept.flows_removed += 1;
+                if is_over(&flow, &settings, now) && over.len() < BATCH {
+                    over.push(key);
                 } else {
                     usage.count(maps, &key)?;
+                }
+            }
+            for key in over {
+                // Looked at again, lest a flow that was opened anew since is taken for the old one.
+                if find(maps, stage, &key)?.is_some_and(|flow| is_over(&flow, &settings, now)) {
+                    remove_flow(maps, stage, &key)?;
+                    swept.flows_removed += 1;
                 }
             }
         }
         usage.write(maps)?;
         let suspects = std::mem::take(&mut self.suspects);
         for stage in STAGES {
-            for (nat, key) in nats(maps, stage)? {
+            let mut lost = Vec::new();
+            for entry in nat_entries(maps, stage) {
+                let (nat, key) = entry?;
                 swept.ports += 1;
                 if is_used(maps, stage, &nat, &key)? {
                     continue;
                 }
-                if suspects.get(&bytes(&nat)) != Some(&key) {
+                if suspects.get(&bytes(&nat)) == Some(&key) {
+                    lost.push((nat, key));
+                } else if self.suspects.len() < BATCH {
                     self.suspects.insert(bytes(&nat), key);
-                    continue;
                 }
+            }
+            for (nat, key) in lost {
                 remove_nat(maps, stage, &nat)?;
                 // Should its flow have been opened this very moment, the port is its own again.
                 if is_used(maps, stage, &nat, &key)? {
@@ -145,19 +157,21 @@ pub(crate) fn all_nats(maps: &Maps) -> Result<Vec<(NatKey, FlowKey)>, TableError
     once::<_, _, 16>(maps.opening_nats.entries().chain(maps.nats.entries()))
 }
 
-/// All flows at a stage, each once, ordered by the bytes of their keys.
-pub(crate) fn flows(maps: &Maps, stage: Stage) -> Result<Vec<(FlowKey, Flow)>, TableError> {
+type Entries<'a, K, V> = Box<dyn Iterator<Item = Result<(K, V), TableError>> + 'a>;
+
+/// The flows at a stage; while the programs add and remove some, one may be missed or come twice.
+fn entries(maps: &Maps, stage: Stage) -> Entries<'_, FlowKey, Flow> {
     match stage {
-        Stage::Opening => once::<_, _, 16>(maps.openings.entries()),
-        Stage::Confirmed => once::<_, _, 16>(maps.flows.entries()),
+        Stage::Opening => Box::new(maps.openings.entries()),
+        Stage::Confirmed => Box::new(maps.flows.entries()),
     }
 }
 
-/// All ports reserved at a stage, each once, ordered by the bytes of their keys.
-pub(crate) fn nats(maps: &Maps, stage: Stage) -> Result<Vec<(NatKey, FlowKey)>, TableError> {
+/// The ports reserved at a stage, likewise.
+fn nat_entries(maps: &Maps, stage: Stage) -> Entries<'_, NatKey, FlowKey> {
     match stage {
-        Stage::Opening => once::<_, _, 16>(maps.opening_nats.entries()),
-        Stage::Confirmed => once::<_, _, 16>(maps.nats.entries()),
+        Stage::Opening => Box::new(maps.opening_nats.entries()),
+        Stage::Confirmed => Box::new(maps.nats.entries()),
     }
 }
 
