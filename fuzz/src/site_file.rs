@@ -33,7 +33,8 @@ pub fn site_file(data: &[u8]) {
 
 fn compiles(model: &SiteModel) {
     let link = [model.link().interface.clone()];
-    let names = model.lans().iter().map(|lan| lan.interface.clone()).chain(link);
+    let far = model.host().map(|host| host.far_interface());
+    let names = model.lans().iter().map(|lan| lan.interface.clone()).chain(link).chain(far);
     let interface = |index| Interface { index, mac: [2; 6], mtu: 1420 };
     let interfaces = (1..).zip(names).map(|(index, name)| (name, interface(index))).collect();
     let tables = compile(model, &interfaces).expect("every interface is there");

@@ -20,6 +20,7 @@ use crate::model::{
     TransitBlock,
 };
 use crate::prefixes::{client_prefixes, port_blocks};
+use crate::serving::{Serving, serve};
 
 /// The host's interfaces that a site file names, as the host has them now.
 pub type Interfaces = BTreeMap<InterfaceName, Interface>;
@@ -49,6 +50,13 @@ pub struct SiteLink {
     pub mtu: u32,
 }
 
+/// What the host says of itself: its addresses, and the networks it is on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostView {
+    /// Each LAN interface's addresses with their prefix lengths.
+    pub lans: BTreeMap<InterfaceName, Vec<Ipv4Net>>,
+}
+
 /// Why a model does not compile on this host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
@@ -60,12 +68,23 @@ pub enum CompileError {
         /// The interface.
         interface: InterfaceName,
     },
+    /// The host has more addresses than the tables hold.
+    #[error(
+        "host: with the addresses of its LAN interfaces it has {count} addresses and networks and \
+         the tables hold {most}; name those that matter in host.addresses"
+    )]
+    TooManyHostAddresses {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
 }
 
 /// The tables of a site's gateway on a host with these interfaces, where every site is reached by the
 /// one link device.
 pub fn compile(model: &SiteModel, interfaces: &Interfaces) -> Result<Tables, CompileError> {
-    compile_linked(model, interfaces, &SiteLinks::new())
+    compile_linked(model, interfaces, &SiteLinks::new(), &HostView::default())
 }
 
 /// [`compile`] where `links` says how sites are reached; one it does not name by the link device among
@@ -74,14 +93,28 @@ pub fn compile_linked(
     model: &SiteModel,
     interfaces: &Interfaces,
     links: &SiteLinks,
+    view: &HostView,
+) -> Result<Tables, CompileError> {
+    compile_serving(model, interfaces, links, view, &Serving::default())
+}
+
+/// [`compile_linked`] where `serving` says which back ends serve, and where the tables in force have the
+/// runs of slots.
+pub fn compile_serving(
+    model: &SiteModel,
+    interfaces: &Interfaces,
+    links: &SiteLinks,
+    view: &HostView,
+    serving: &Serving,
 ) -> Result<Tables, CompileError> {
     let interface = |name: &InterfaceName| {
         let found = interfaces.get(name).copied();
         found.ok_or_else(|| CompileError::NoInterface { interface: name.clone() })
     };
     let link = interface(&model.link().interface)?;
-    let mut tables = Tables { settings: settings(model, interface)?, ..Tables::default() };
+    let mut tables = Tables { settings: settings(model, interface, view)?, ..Tables::default() };
     routes(model, link, links, &mut tables);
+    serve(model.local_services(), serving, &mut tables);
     for service in model.local_services() {
         local_service(service, &mut tables);
     }
@@ -96,6 +129,7 @@ pub fn compile_linked(
 fn settings(
     model: &SiteModel,
     interface: impl Fn(&InterfaceName) -> Result<Interface, CompileError>,
+    view: &HostView,
 ) -> Result<Settings, CompileError> {
     let mut settings = Settings {
         generation: 0,
@@ -103,21 +137,79 @@ fn settings(
         pool: prefix(model.site().presence_pool.prefix()),
         transit: prefix(model.transit_pool().prefix()),
         block: prefix(model.site().transit.prefix()),
+        client_flows: model.flows().per_client.flows(),
+        site_flows: model.flows().per_site.flows(),
         timeouts: timeouts(model.flows().timeouts),
         ..Settings::default()
     };
-    let mut first = 0;
-    let networks =
-        model.lans().iter().flat_map(|lan| lan.networks.iter().map(move |net| (lan, net)));
-    for (slot, (lan, network)) in settings.networks.iter_mut().zip(networks) {
-        let Interface { index, mac, mtu } = interface(&lan.interface)?;
-        let prefix = prefix(network.prefix());
-        let flags = NetworkFlags::default();
-        *slot = Network { prefix, first, interface: index, mtu, mac, flags };
+    let mut networks = host_networks(model, &interface, view)?;
+    networks.extend(lan_networks(model, &interface, view)?);
+    for (slot, network) in settings.networks.iter_mut().zip(networks) {
+        *slot = network;
         settings.network_count += 1;
-        first += prefix.last_offset() + 1;
     }
     Ok(settings)
+}
+
+/// What is the gateway host's own, which stands before the network that it is part of: the first that
+/// holds an address counts.
+fn host_networks(
+    model: &SiteModel,
+    interface: impl Fn(&InterfaceName) -> Result<Interface, CompileError>,
+    view: &HostView,
+) -> Result<Vec<Network>, CompileError> {
+    let Some(host) = model.host() else { return Ok(Vec::new()) };
+    let Interface { index, mac, mtu } = interface(&host.far_interface())?;
+    let addresses = host_addresses(model, view);
+    let own = addresses.into_iter().map(Ipv4Net::from);
+    let networks: Vec<_> =
+        own.chain(host.networks.iter().map(|network| network.prefix())).collect();
+    let most = Settings::NETWORKS - Settings::LAN_NETWORKS;
+    if networks.len() > most {
+        return Err(CompileError::TooManyHostAddresses { count: networks.len(), most });
+    }
+    let networks = networks.into_iter().filter_map(|net| {
+        let first = u32::try_from(model.client_networks().first_index(net)?).ok()?;
+        let flags = NetworkFlags::HOST;
+        Some(Network { prefix: prefix(net), first, interface: index, mtu, mac, flags })
+    });
+    Ok(networks.collect())
+}
+
+/// The gateway host's own addresses that are clients and back ends: those that the site file names,
+/// else those of its LAN interfaces.
+pub fn host_addresses(model: &SiteModel, view: &HostView) -> Vec<std::net::Ipv4Addr> {
+    let Some(host) = model.host() else { return Vec::new() };
+    if let Some(addresses) = &host.addresses {
+        return addresses.clone();
+    }
+    let (site, clients) = (model.site(), model.client_networks());
+    let mut addresses: Vec<_> = view.lans.values().flatten().map(|net| net.addr()).collect();
+    addresses.retain(|it| clients.index(*it).is_some() && site.presence_pool.offset(*it).is_none());
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
+fn lan_networks(
+    model: &SiteModel,
+    interface: impl Fn(&InterfaceName) -> Result<Interface, CompileError>,
+    view: &HostView,
+) -> Result<Vec<Network>, CompileError> {
+    let mut first = 0;
+    let mut found = Vec::new();
+    let networks =
+        model.lans().iter().flat_map(|lan| lan.networks.iter().map(move |net| (lan, net)));
+    for (lan, network) in networks {
+        let Interface { index, mac, mtu } = interface(&lan.interface)?;
+        let prefix = prefix(network.prefix());
+        let on = view.lans.get(&lan.interface).map_or(&[][..], Vec::as_slice);
+        let is_on_link = on.iter().any(|net| net.contains(&network.prefix()));
+        let flags = if is_on_link { NetworkFlags::ON_LINK } else { NetworkFlags::default() };
+        found.push(Network { prefix, first, interface: index, mtu, mac, flags });
+        first += prefix.last_offset() + 1;
+    }
+    Ok(found)
 }
 
 fn timeouts(timeouts: model::Timeouts) -> Timeouts {
@@ -162,7 +254,6 @@ fn granules(model: &SiteModel, block: TransitBlock) -> impl Iterator<Item = u32>
 
 fn local_service(service: &LocalService, tables: &mut Tables) {
     let transit = TransitAddress::from(service.transit);
-    tables.serve(transit, &[service.backend.into()]);
     name(tables, NameKind::Service, transit.0.number(), &service.id.to_string());
     ports(transit, service.ports.specs(), tables);
 }

@@ -10,13 +10,16 @@
 #![forbid(unsafe_code)]
 
 pub mod compile;
+pub mod maglev;
 pub mod model;
 pub mod plan;
 mod prefixes;
 mod render;
+pub mod serving;
 pub mod site_file;
 
 pub use compile::{
-    CompileError, Interface, Interfaces, SiteLink, SiteLinks, compile, compile_linked,
+    CompileError, HostView, Interface, Interfaces, SiteLink, SiteLinks, compile, compile_linked,
+    host_addresses,
 };
 pub use plan::Plan;

@@ -118,7 +118,10 @@ mod tests {
             assert!((2..size).take_while(|it| it * it <= size).all(|it| size % it != 0), "{size}");
         }
         let equal = |count| size(&vec![1; count]);
-        assert_eq!([0, 1, 2, 4, 5, 17, 18, 64].map(equal), [0, 1, 251, 251, 1021, 1021, 4093, 4093]);
+        assert_eq!(
+            [0, 1, 2, 4, 5, 17, 18, 64].map(equal),
+            [0, 1, 251, 251, 1021, 1021, 4093, 4093]
+        );
         assert_eq!(size(&[1, 100]), 1021);
         let mut uneven = vec![100; 63];
         uneven.push(1);

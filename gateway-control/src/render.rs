@@ -3,7 +3,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::model::{Clients, Lan, Link, LocalService, Peer, RemoteService, RemoteSite, SiteModel};
+use crate::model::{
+    Backend, Clients, HealthCheck, Host, Lan, Link, LocalService, Peer, Probe, RemoteService,
+    RemoteSite, SiteModel,
+};
 
 impl Display for SiteModel {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -18,6 +21,7 @@ impl Display for SiteModel {
             writeln!(f, "client_presence = {}", text(address))?;
         }
         self.lans().iter().try_for_each(|lan| write_lan(f, lan))?;
+        self.host().map_or(Ok(()), |host| write_host(f, host))?;
         write_link(f, self.link())?;
         self.peers().iter().try_for_each(|peer| write_peer(f, peer))?;
         self.remote_sites().iter().try_for_each(|site| write_remote_site(f, site))?;
@@ -32,6 +36,15 @@ fn write_lan(f: &mut Formatter<'_>, lan: &Lan) -> fmt::Result {
     writeln!(f, "\n[[lan]]\ninterface = {}", text(&lan.interface))?;
     writeln!(f, "mode = {}", text(lan.mode))?;
     writeln!(f, "networks = {}", list(&lan.networks))
+}
+
+fn write_host(f: &mut Formatter<'_>, host: &Host) -> fmt::Result {
+    writeln!(f, "\n[host]\ninterface = {}", text(&host.interface))?;
+    match &host.addresses {
+        Some(addresses) => writeln!(f, "addresses = {}", list(addresses))?,
+        None => writeln!(f, "# addresses: those of the LAN interfaces in client networks")?,
+    }
+    writeln!(f, "networks = {}", list(&host.networks))
 }
 
 fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
@@ -82,10 +95,50 @@ fn write_remote_site(f: &mut Formatter<'_>, site: &RemoteSite) -> fmt::Result {
 }
 
 fn write_local_service(f: &mut Formatter<'_>, service: &LocalService) -> fmt::Result {
-    let LocalService { id, number, transit, ports, backend, .. } = service;
+    let LocalService { id, number, transit, ports, backends, health, .. } = service;
     writeln!(f, "\n[[service]] # transit address {transit}")?;
     writeln!(f, "name = {}\nsite = {}\nnumber = {number}", text(&id.name), text(&id.site))?;
-    writeln!(f, "ports = {}\nbackend = {}", list(ports.specs()), text(backend))
+    writeln!(f, "ports = {}", list(ports.specs()))?;
+    match backends.as_slice() {
+        [only] if *only == Backend::new(only.address) => {
+            writeln!(f, "backend = {}", text(only.address))?;
+        }
+        several => {
+            let several: Vec<_> = several.iter().map(backend).collect();
+            writeln!(f, "backends = [{}]", several.join(", "))?;
+        }
+    }
+    match health {
+        Some(check) => writeln!(f, "health = {}", health_check(check)),
+        None => writeln!(f, "# health: its back ends are held to serve"),
+    }
+}
+
+fn backend(Backend { address, weight, turn }: &Backend) -> String {
+    let pairs = [
+        format!("address = {}", text(address)),
+        format!("weight = {}", weight.number()),
+        format!("state = {}", text(turn)),
+    ];
+    inline(pairs.into_iter())
+}
+
+fn health_check(HealthCheck { probe, interval, timeout, rise, fall }: &HealthCheck) -> String {
+    let probe = match probe {
+        Probe::Tcp { port } => format!("kind = \"tcp\", port = {port}"),
+        Probe::Http { port, path, status } => {
+            format!("kind = \"http\", port = {port}, path = {}, status = {status}", text(path))
+        }
+        Probe::Icmp => "kind = \"icmp\"".to_owned(),
+    };
+    let pairs = [
+        probe,
+        format!("interval = {}", text(interval)),
+        format!("timeout = {}", text(timeout)),
+        format!("rise = {}", rise.number()),
+        format!("fall = {}", fall.number()),
+    ];
+    inline(pairs.into_iter())
 }
 
 fn write_remote_service(f: &mut Formatter<'_>, service: &RemoteService) -> fmt::Result {
@@ -111,6 +164,14 @@ fn write_rules(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
 fn write_flows(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
     let timeouts = model.flows().timeouts;
     writeln!(f, "\n[flows]\ncapacity = {}", model.flows().capacity.entries())?;
+    for (key, quota) in
+        [("per_client", model.flows().per_client), ("per_site", model.flows().per_site)]
+    {
+        match quota.flows() {
+            0 => writeln!(f, "{key} = \"off\"")?,
+            flows => writeln!(f, "{key} = {flows}")?,
+        }
+    }
     writeln!(f, "\n[flows.timeouts]")?;
     for (key, timeout) in [
         ("opening", timeouts.opening),

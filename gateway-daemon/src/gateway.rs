@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_control::model::{self, LanMode};
-use gateway_control::{CompileError, Interfaces, compile_linked};
+use gateway_control::{CompileError, HostView, Interfaces, compile_serving, serving::Serving};
 use gateway_dataplane::{
     Applied, ApplyError, AttachError, Attachment, DataPlane, Mode, Options, Place, Program,
     RepairError, TableError, WantedAttachment,
@@ -15,6 +15,8 @@ use gateway_dataplane::{
 use gateway_dataplane::{KernelLog, KernelLogError};
 
 use crate::config::{ConfigError, SiteFile};
+use crate::health::{Health, Verdict};
+use crate::host_link::{self, HostLinkError};
 use crate::instance::{ChosenMode, Instance, InstanceError};
 use crate::interfaces::{self, ObserveError};
 use crate::link::{self, Decision, Device, LinkError, LinkHost, LinkSettings, Links, LinksWanted};
@@ -56,6 +58,9 @@ pub enum GatewayError {
     /// The interfaces cannot be looked at.
     #[error(transparent)]
     Observe(#[from] ObserveError),
+    /// The gateway host's own part.
+    #[error(transparent)]
+    HostLink(#[from] HostLinkError),
     /// The run directory.
     #[error(transparent)]
     Instance(#[from] InstanceError),
@@ -87,6 +92,7 @@ impl GatewayError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Config(_) | Self::Observe(ObserveError::Name(_)) => true,
+            Self::HostLink(HostLinkError::Taken { .. }) => true,
             Self::Link(error) => error.is_configuration(),
             _ => false,
         }
@@ -100,6 +106,7 @@ struct Surroundings {
     netlink: Netlink,
     data_plane: DataPlane,
     links: Links,
+    health: Health,
 }
 
 /// What is in force.
@@ -109,6 +116,8 @@ struct InForce {
     wanted: LinksWanted,
     /// What was decided of the links.
     decision: Decision,
+    /// The link devices of that decision.
+    devices: BTreeMap<InterfaceName, Device>,
     generation: u32,
     /// Every LAN interface as last seen, also those that are gone now.
     known: Interfaces,
@@ -119,6 +128,7 @@ struct InForce {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     lans: Interfaces,
+    view: HostView,
     /// Index and MTU of each link device; `None` for one that is gone or down.
     links: Vec<Option<(u32, u32)>>,
 }
@@ -134,6 +144,7 @@ impl Gateway {
         let netlink = Netlink::connect()?;
         let known = all_lans(&netlink, &file).await?;
         let absent = absent(&netlink, &wanted.interfaces).await?;
+        let had_host_link = !host_link::find(&netlink, &file.model).await?.is_empty();
         let options =
             Options { flow_capacity: file.model.flows().capacity.entries(), ..Options::default() };
         let data_plane = DataPlane::open(instance.name().as_str(), &options)?;
@@ -144,11 +155,15 @@ impl Gateway {
             );
         }
         let links = Links::new(host.clone());
-        let mut surroundings = Surroundings { instance, host, netlink, data_plane, links };
+        let health = Health::new(instance.directory().to_path_buf());
+        let mut surroundings = Surroundings { instance, host, netlink, data_plane, links, health };
         match surroundings.establish(&file, &wanted, known).await {
             Ok(in_force) => Ok(Self { surroundings, in_force, unsettled: false }),
             Err(error) => {
                 surroundings.remove_links(&absent).await;
+                if !had_host_link {
+                    surroundings.remove_host_link(&file.model).await;
+                }
                 surroundings.remove_unless_in_force();
                 Err(error)
             }
@@ -169,6 +184,10 @@ impl Gateway {
                 let mut left: Vec<_> = before.decision.interfaces().cloned().collect();
                 left.retain(|name| !wanted.interfaces.contains(name));
                 self.surroundings.remove_links(&left).await;
+                let name = |model: &model::SiteModel| model.host().map(|it| it.interface.clone());
+                if name(&before.file.model) != name(&self.in_force.file.model) {
+                    self.surroundings.remove_host_link(&before.file.model).await;
+                }
                 Ok(())
             }
             Err(error) => {
@@ -212,7 +231,8 @@ impl Gateway {
             let found = netlink.interface(interface).await?;
             links.push(found.and_then(|it| it.up.then_some((it.index.value(), it.mtu))));
         }
-        let now = Seen { lans: interfaces::lans(netlink, &file.model).await?, links };
+        let view = host_link::view(netlink, &file.model).await?;
+        let now = Seen { lans: interfaces::lans(netlink, &file.model).await?, view, links };
         if now == *seen && !self.unsettled {
             return Ok(());
         }
@@ -242,7 +262,11 @@ impl Gateway {
         }
         let disturbed = data_plane.disturbed()?;
         if disturbed.is_empty() {
-            return Ok(());
+            // Addresses of the host change without a change of an interface.
+            self.follow().await?;
+            let InForce { file, seen, .. } = &self.in_force;
+            let netlink = &self.surroundings.netlink;
+            return Ok(host_link::ensure_route(netlink, &file.model, &seen.view).await?);
         }
         let names: Vec<String> = disturbed
             .iter()
@@ -255,6 +279,28 @@ impl Gateway {
         self.surroundings.instance.record_repair(&names)?;
         tracing::info!(%names, "attached again");
         Ok(())
+    }
+
+    /// Waits until a back end comes or goes. Cancel safe.
+    pub async fn verdict(&mut self) -> Verdict {
+        self.surroundings.health.next().await
+    }
+
+    /// Lets new flows go by what became of a back end.
+    pub async fn judge(&mut self, verdict: Verdict) -> Result<(), GatewayError> {
+        if !self.surroundings.health.note(verdict, &self.in_force.file.model) || self.unsettled {
+            return Ok(());
+        }
+        self.unsettled = true;
+        let InForce { file, known, decision, devices, seen, .. } = &self.in_force;
+        self.surroundings.apply(file, known, &seen.view, decision, devices)?;
+        self.unsettled = false;
+        Ok(())
+    }
+
+    /// Tells which back ends nobody answers for on the LAN.
+    pub async fn look_at_neighbours(&mut self) {
+        self.surroundings.health.look_at_neighbours().await;
     }
 
     /// Whether an attempt to follow failed and should be made again.
@@ -349,11 +395,14 @@ impl Surroundings {
         &mut self,
         file: &SiteFile,
         wanted: &LinksWanted,
-        known: Interfaces,
+        mut known: Interfaces,
         decision: Decision,
     ) -> Result<InForce, GatewayError> {
         self.data_plane.repair()?;
+        host_link::ensure(&self.netlink, &file.model).await?;
+        let view = host_link::view(&self.netlink, &file.model).await?;
         let lans = interfaces::lans(&self.netlink, &file.model).await?;
+        known.extend(lans.clone());
         let names = decision.interfaces().map(InterfaceName::as_str);
         self.data_plane.refuse_claimed(lans.keys().map(|name| name.as_str()).chain(names))?;
         let guarded = self.guarded()?;
@@ -373,7 +422,8 @@ impl Surroundings {
         if attached {
             self.attach(file, &lans, decision.interfaces().chain(&leaving))?;
         }
-        let Applied { generation, changes } = self.apply(file, &known, &decision, &devices)?;
+        let Applied { generation, changes } =
+            self.apply(file, &known, &view, &decision, &devices)?;
         if !attached {
             self.attach(file, &lans, decision.interfaces().chain(&leaving))?;
         }
@@ -384,6 +434,7 @@ impl Surroundings {
             self.remove_links(&leaving).await;
             self.attach(file, &lans, decision.interfaces())?;
         }
+        host_link::ensure_route(&self.netlink, &file.model, &view).await?;
         self.instance.record(&file.model)?;
         let mut links = Vec::new();
         for (interface, device) in &devices {
@@ -401,9 +452,10 @@ impl Surroundings {
         for interface in decision.interfaces() {
             links.push(devices.get(interface).map(|it| (it.index.value(), it.mtu)));
         }
-        let seen = Seen { lans, links };
+        let seen = Seen { lans, view, links };
         let (file, wanted) = (file.clone(), wanted.clone());
-        Ok(InForce { file, wanted, decision, generation, known, seen })
+        self.health.watch(&file.model);
+        Ok(InForce { file, wanted, decision, devices, generation, known, seen })
     }
 
     /// The link devices that the program of links is on.
@@ -429,6 +481,11 @@ impl Surroundings {
                 place: Place::Lan(mode(lan.mode)),
             })
             .collect();
+        let far = file.model.host().map(|host| host.far_interface());
+        wanted.extend(far.filter(|far| there.contains_key(far)).map(|far| WantedAttachment {
+            interface: far.to_string(),
+            place: Place::Lan(Mode::Tc),
+        }));
         wanted.extend(
             links.map(|it| WantedAttachment { interface: it.to_string(), place: Place::Link }),
         );
@@ -454,6 +511,7 @@ impl Surroundings {
         &mut self,
         file: &SiteFile,
         known: &Interfaces,
+        view: &HostView,
         decision: &Decision,
         devices: &BTreeMap<InterfaceName, Device>,
     ) -> Result<Applied, GatewayError> {
@@ -462,7 +520,7 @@ impl Surroundings {
             interfaces.insert(file.model.link().interface.clone(), interfaces::link(device));
         }
         let links = interfaces::site_links(&file.model, &decision.routes, devices);
-        let tables = compile_linked(&file.model, &interfaces, &links)?;
+        let tables = compile_linked(&file.model, &interfaces, &links, view)?;
         Ok(self.data_plane.apply(&tables)?)
     }
 
@@ -477,6 +535,12 @@ impl Surroundings {
         }
         if let Err(error) = instance.remove() {
             tracing::warn!(%error, "could not remove the run directory again");
+        }
+    }
+
+    async fn remove_host_link(&self, model: &model::SiteModel) {
+        if let Err(error) = host_link::remove(&self.netlink, model).await {
+            tracing::warn!(%error, "could not remove the gateway host's own way in");
         }
     }
 

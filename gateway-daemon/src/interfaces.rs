@@ -9,6 +9,7 @@ use gateway_control::model::{self, SiteModel};
 use gateway_control::{Interface, Interfaces, SiteLink, SiteLinks};
 
 use crate::config::{ConfigError, interface_name};
+use crate::host_link::{self, HostLinkError};
 use crate::link::{Device, SiteRoute};
 use crate::netlink::{InterfaceName, Netlink, NetlinkError};
 
@@ -18,12 +19,16 @@ pub enum ObserveError {
     /// A name that requests cannot carry.
     #[error(transparent)]
     Name(#[from] ConfigError),
+    /// The host's own end cannot be looked at.
+    #[error(transparent)]
+    Host(#[from] HostLinkError),
     /// The kernel did not answer.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
 }
 
-/// The LAN interfaces of `model` that exist. One without a hardware address has zeros.
+/// The LAN interfaces of `model` that exist, and the far end of the host's own. One without a hardware
+/// address has zeros.
 pub async fn lans(netlink: &Netlink, model: &SiteModel) -> Result<Interfaces, ObserveError> {
     let mut found = Interfaces::new();
     for lan in model.lans() {
@@ -32,6 +37,7 @@ pub async fn lans(netlink: &Netlink, model: &SiteModel) -> Result<Interfaces, Ob
             found.insert(lan.interface.clone(), Interface { index, mac, mtu: interface.mtu });
         }
     }
+    found.extend(host_link::find(netlink, model).await?);
     Ok(found)
 }
 

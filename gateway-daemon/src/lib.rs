@@ -7,6 +7,7 @@
 //! | [`gateway`] | bringing a site file in force: link, attach, apply |
 //! | [`driver`] | the daemon's loop: one task owns the gateway, others send it events |
 //! | [`link`], [`netlink`] | the WireGuard device and what is asked of the kernel |
+//! | [`health`] | whether back ends serve |
 //! | [`service_manager`] | readiness, status and watchdog |
 //! | [`ctl`] | `gatewayctl` |
 //! | [`reference`] | the pages of docs/reference |
@@ -18,7 +19,9 @@ pub mod daemon_cli;
 pub mod driver;
 pub mod exit;
 pub mod gateway;
+pub mod health;
 pub mod host;
+pub mod host_link;
 pub mod instance;
 pub mod interfaces;
 pub mod link;

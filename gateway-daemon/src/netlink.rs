@@ -2,8 +2,10 @@
 //!
 //! Called by [`crate::link`] for the link device and by the daemon to look up its interfaces.
 //! A [`Netlink`] speaks to the network namespace of the thread that made it. It assigns no
-//! address and adds no route: packets reach the link by redirection alone.
+//! address, and adds a route only where the gateway host takes part itself: packets reach the link by
+//! redirection alone.
 
+mod host_link;
 mod underlay;
 
 use std::fmt;

@@ -63,7 +63,8 @@ impl Deployment {
         for text in texts {
             let model = site_file::parse(text)?;
             let link = [model.link().interface.clone()];
-            let names = model.lans().iter().map(|lan| lan.interface.clone()).chain(link);
+            let far = model.host().map(|host| host.far_interface());
+            let names = model.lans().iter().map(|lan| lan.interface.clone()).chain(link).chain(far);
             let interface = |index| Interface { index, mac: [0; 6], mtu: 1420 };
             let interfaces = (1..).zip(names).map(|(n, name)| (name, interface(n))).collect();
             let tables = MemoryTables::new(compile(&model, &interfaces)?, 0);

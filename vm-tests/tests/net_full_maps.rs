@@ -1,6 +1,7 @@
 //! A full flow table: new flows are refused and counted, old ones live, and nothing leaves
 //! untranslated.
 
+use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use vm_tests::lab::Lab;
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
-use vm_tests::lab::plan::{CLIENT, CLOUD, ECHO, ECHO_PORT, EDGE_A};
+use vm_tests::lab::plan::{CLIENT, CLOUD, ECHO, ECHO_PORT, EDGE_A, SITES};
 use vm_tests::lab::traffic::Conversation;
 use vm_tests::lab::wait::wait_for;
 
@@ -24,7 +25,15 @@ const FULL: &str = "flow-table-full";
 #[test]
 fn a_full_flow_table_refuses_new_flows_and_keeps_the_old() -> Result<()> {
     let mut lab =
-        Lab::up(LabName::unique(), Choices { flow_capacity: CAPACITY, ..Choices::default() })?;
+        Lab::network(LabName::unique(), Choices { flow_capacity: CAPACITY, ..Choices::default() })?;
+    for site in SITES {
+        // One client alone fills the table here.
+        let file = lab.gateway(site).site_file();
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, text + "per_client = \"off\"\nper_site = \"off\"\n")?;
+    }
+    lab.start_gateways()?;
+    lab.start_servers()?;
     let outcome = fill(&mut lab).with_context(|| lab.logs());
     lab.down()?;
     outcome

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use gateway_policy::{AllowRule, ServiceId, SiteName};
 
 use super::{
-    FlowSettings, GatewayName, InstanceName, Lan, Link, Network, Peer, Ports, PresencePool,
-    ServiceNumber, TransitBlock, TransitPool,
+    Backend, FlowSettings, GatewayName, HealthCheck, Host, InstanceName, Lan, Link, Network, Peer,
+    Ports, PresencePool, ServiceNumber, TransitBlock, TransitPool,
 };
 
 /// What [`super::SiteModel::check`] makes a model of.
@@ -20,6 +20,8 @@ pub struct SiteDraft {
     pub site: Site,
     /// Interfaces towards the site, in the order that fixes the clients' indices.
     pub lans: Vec<Lan>,
+    /// How the gateway host takes part itself, if it does.
+    pub host: Option<Host>,
     /// The link device.
     pub link: Link,
     /// Gateways it has links to.
@@ -76,8 +78,10 @@ pub struct ServiceDraft {
     pub number: ServiceNumber,
     /// What of it is open.
     pub ports: Ports,
-    /// The host that serves it, if it is here.
-    pub backend: Option<Ipv4Addr>,
+    /// The hosts that serve it, if it is here.
+    pub backends: Vec<Backend>,
+    /// How they are found to serve.
+    pub health: Option<HealthCheck>,
     /// Its presence here, if it is at another site.
     pub presence: Option<Ipv4Addr>,
 }
@@ -123,6 +127,8 @@ pub enum Table {
     Site,
     /// `[[lan]]`.
     Lan,
+    /// `[host]`.
+    Host,
     /// `[link]`.
     Link,
     /// `[[peer]]`.

@@ -132,6 +132,56 @@ pub enum ModelError {
         /// The interface.
         interface: InterfaceName,
     },
+    /// No room to name the far end of the host's pair of devices.
+    #[error(
+        "host: interface {interface} is too long, since its far end is called the same with -far \
+         at the end; take at most {most} characters"
+    )]
+    HostInterfaceLong {
+        /// The interface.
+        interface: InterfaceName,
+        /// Longest name.
+        most: usize,
+    },
+    /// An address of the host named twice.
+    #[error("host: address {address} is named twice; name it once")]
+    HostAddressTwice {
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// An address of the host among the presences.
+    #[error(
+        "host: address {address} is in presence_pool {pool}, where no host can be; name the \
+         host's own address on its LAN"
+    )]
+    HostAddressInPool {
+        /// The address.
+        address: Ipv4Addr,
+        /// The pool.
+        pool: PresencePool,
+    },
+    /// An address of the host that no client has.
+    #[error(
+        "host: address {address} is in none of this site's client networks ({networks}); correct \
+         it, or add its network to a [[lan]] or to host.networks"
+    )]
+    HostAddressOutside {
+        /// The address.
+        address: Ipv4Addr,
+        /// The site's networks.
+        networks: ClientNetworks,
+    },
+    /// More addresses and networks of the host than the tables hold.
+    #[error(
+        "host: it has {count} addresses and networks and the tables hold {most}; name fewer in \
+         host.addresses, or join networks into larger prefixes"
+    )]
+    TooManyHostNetworks {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The client presence is no presence.
     #[error(
         "site {site}: client_presence {address} is outside presence_pool {pool}; choose an address \
@@ -327,6 +377,27 @@ pub enum ModelError {
     BackendElsewhere {
         /// The service.
         service: ServiceId,
+    },
+    /// A service of another site with a health check.
+    #[error(
+        "service {service}: it is at another site, whose gateway asks its back ends; remove `health`"
+    )]
+    HealthElsewhere {
+        /// The service.
+        service: ServiceId,
+    },
+    /// More slots than the map has.
+    #[error(
+        "service {service}: with it the back ends ask for {count} slots and the gateway has {most}; \
+         give heavy services fewer back ends, or weights that differ less"
+    )]
+    TooManySlots {
+        /// The service with which there are too many.
+        service: ServiceId,
+        /// The slots of it and those before.
+        count: u64,
+        /// What there is.
+        most: u32,
     },
     /// A back end that is not a host of the site.
     #[error(

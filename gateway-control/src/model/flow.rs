@@ -6,12 +6,28 @@ use std::str::FromStr;
 use super::ValueError;
 
 /// How many flows there may be and how long they live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowSettings {
     /// Room in the flow table.
     pub capacity: FlowCapacity,
+    /// Most flows of one client.
+    pub per_client: FlowQuota,
+    /// Most flows of the clients of one other site.
+    pub per_site: FlowQuota,
     /// Time-outs of idle flows.
     pub timeouts: Timeouts,
+}
+
+impl Default for FlowSettings {
+    fn default() -> Self {
+        let capacity = FlowCapacity::default();
+        Self {
+            capacity,
+            per_client: FlowQuota::of_client(capacity),
+            per_site: FlowQuota::of_site(capacity),
+            timeouts: Timeouts::default(),
+        }
+    }
 }
 
 /// Entries of the flow table: a power of two, 1,024 to 4,194,304.
@@ -25,6 +41,51 @@ impl FlowCapacity {
     /// The number of entries.
     pub fn entries(self) -> u32 {
         self.0
+    }
+}
+
+/// Most flows of somebody, or no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowQuota(u32);
+
+impl FlowQuota {
+    /// No limit.
+    pub const OFF: Self = Self(0);
+
+    /// The number of flows; 0 for no limit.
+    pub fn flows(self) -> u32 {
+        self.0
+    }
+
+    /// What holds for one client if the site file says nothing: a quarter of the room.
+    pub fn of_client(capacity: FlowCapacity) -> Self {
+        Self(capacity.entries() / 4)
+    }
+
+    /// What holds for one site's clients if the site file says nothing: half of the room.
+    pub fn of_site(capacity: FlowCapacity) -> Self {
+        Self(capacity.entries() / 2)
+    }
+}
+
+impl TryFrom<i64> for FlowQuota {
+    type Error = ValueError;
+
+    fn try_from(found: i64) -> Result<Self, ValueError> {
+        let most = FlowCapacity::MOST;
+        let quota = u32::try_from(found).ok().filter(|quota| *quota <= most).map(Self);
+        quota.ok_or(ValueError::Quota { found: found.to_string(), most })
+    }
+}
+
+impl FromStr for FlowQuota {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "off" => Ok(Self::OFF),
+            _ => Err(ValueError::Quota { found: super::quoted(text), most: FlowCapacity::MOST }),
+        }
     }
 }
 
@@ -140,6 +201,23 @@ mod tests {
         }
         assert_eq!("0s".parse::<Timeout>(), Err(ValueError::Timeout { seconds: 0 }));
         assert_eq!("721h".parse::<Timeout>(), Err(ValueError::Timeout { seconds: 721 * 3600 }));
+    }
+
+    #[test]
+    fn quotas() {
+        for (right, flows) in [(0, 0), (1, 1), (4_194_304, 4_194_304)] {
+            assert_eq!(FlowQuota::try_from(right).map(FlowQuota::flows), Ok(flows));
+        }
+        assert_eq!("off".parse(), Ok(FlowQuota::OFF));
+        for wrong in [-1, 4_194_305, i64::MAX] {
+            assert!(FlowQuota::try_from(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "OFF", "10", "none"] {
+            assert!(wrong.parse::<FlowQuota>().is_err(), "{wrong}");
+        }
+        let capacity = FlowCapacity::default();
+        assert_eq!(FlowQuota::of_client(capacity).flows(), 16_384);
+        assert_eq!(FlowQuota::of_site(capacity).flows(), 32_768);
     }
 
     #[test]

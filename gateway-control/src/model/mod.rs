@@ -2,10 +2,12 @@
 //! the controller) makes a [`SiteDraft`] of it; [`SiteModel::check`] makes that a model,
 //! or says everything that is wrong with it. Only a model is compiled.
 
+mod backend;
 mod check;
 mod draft;
 mod error;
 mod flow;
+mod host;
 mod link;
 mod name;
 mod network;
@@ -17,13 +19,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
+pub use backend::{
+    Backend, Count, HealthCheck, HttpPath, MOST_BACKENDS, Probe, ProbeKind, Turn, Weight,
+};
 pub use check::Problem;
 pub use draft::{Gateway, Place, RemoteSiteDraft, ServiceDraft, Site, SiteDraft, Table};
 pub use error::ModelError;
-pub use flow::{FlowCapacity, FlowSettings, Timeout, Timeouts};
+pub use flow::{FlowCapacity, FlowQuota, FlowSettings, Timeout, Timeouts};
 pub use gateway_policy::{
     AllowRule, Clients, RuleId, RuleSet, ServiceId, ServiceName, SiteName, Subject,
 };
+pub use host::Host;
 pub use link::{
     Endpoint, Keepalive, KeyFile, Lan, LanMode, Link, LinkKind, Mtu, NextLink, NextPeer, Peer,
     PublicKey,
@@ -44,6 +50,7 @@ pub struct SiteModel {
     site: Site,
     lans: Vec<Lan>,
     client_networks: ClientNetworks,
+    host: Option<Host>,
     link: Link,
     peers: Vec<Peer>,
     remote_sites: Vec<RemoteSite>,
@@ -78,9 +85,11 @@ pub struct LocalService {
     pub transit: Ipv4Addr,
     /// What of it is open.
     pub ports: Ports,
-    /// The host that serves it.
-    pub backend: Ipv4Addr,
-    /// What that host sees as the client.
+    /// The hosts that serve it; one at least, no two with one address.
+    pub backends: Vec<Backend>,
+    /// How they are found to serve; none are held to.
+    pub health: Option<HealthCheck>,
+    /// What they see as the client.
     pub client_presence: Ipv4Addr,
 }
 
@@ -120,9 +129,14 @@ impl SiteModel {
         &self.lans
     }
 
-    /// The networks of all LAN interfaces, in order.
+    /// The networks of all LAN interfaces and those that the host routes, in order.
     pub fn client_networks(&self) -> &ClientNetworks {
         &self.client_networks
+    }
+
+    /// How the gateway host takes part itself, if it does.
+    pub fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
     }
 
     /// The link device.

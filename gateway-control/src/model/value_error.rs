@@ -113,6 +113,53 @@ pub enum ValueError {
         /// The number.
         protocol: u8,
     },
+    /// Both ways to name back ends at once.
+    #[error("`backend` names the only one and `backends` several; keep one of the two")]
+    BackendTwice,
+    /// An empty list of back ends.
+    #[error("the list is empty; name the hosts that serve it")]
+    NoBackends,
+    /// Too many back ends.
+    #[error("{found} back ends are too many; name {most} at most")]
+    TooManyBackends {
+        /// As written.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A back end named twice.
+    #[error("{address} is in the list twice; remove one")]
+    BackendRepeated {
+        /// Its address.
+        address: std::net::Ipv4Addr,
+    },
+    /// A key of a health check that its kind has no use for.
+    #[error("a check of kind {kind} has no `{key}`; remove it")]
+    HealthKey {
+        /// The kind.
+        kind: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// A health check whose port does not follow from the service.
+    #[error("the service has no single TCP port that a check could ask; add `port` to it")]
+    HealthPort,
+    /// A health check that takes longer than it may.
+    #[error("timeout {timeout}s is longer than interval {interval}s; shorten it or ask less often")]
+    HealthTimes {
+        /// Seconds that an answer may take.
+        timeout: u32,
+        /// Seconds between questions.
+        interval: u32,
+    },
+    /// Not a path for an HTTP request.
+    #[error(
+        "{found} is not a path; write at most 255 visible ASCII characters that begin with '/'"
+    )]
+    HttpPath {
+        /// The text, quoted.
+        found: String,
+    },
     /// An empty port list.
     #[error("the list is empty, so nothing of the service could be used; name a port")]
     NoPorts,
@@ -133,6 +180,14 @@ pub enum ValueError {
         least: i64,
         /// The largest.
         most: i64,
+    },
+    /// No number of flows and not `off`.
+    #[error("{found} is no number of flows; write 1 to {most}, or \"off\" for no limit")]
+    Quota {
+        /// What was found.
+        found: String,
+        /// Largest number.
+        most: u32,
     },
     /// Not a size for the flow table.
     #[error("{found} is not a usable size; take a power of two from {least} to {most}")]

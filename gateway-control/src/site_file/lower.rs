@@ -1,5 +1,7 @@
 //! From text values to typed ones, remembering where each stood.
 
+mod backends;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
@@ -10,10 +12,10 @@ use toml::Spanned;
 use super::raw::{self, List, Number, Text};
 use super::{FaultKind, Span};
 use crate::model::{
-    AllowRule, Clients, Endpoint, FlowSettings, Gateway, Keepalive, Lan, LanMode, Link, LinkKind,
-    ModelError, Network, NextLink, NextPeer, Peer, Place, Ports, RemoteSiteDraft, ServiceDraft,
-    ServiceId, ServiceNumber, Site, SiteDraft, Subject, Table, Timeouts, TransitPool, ValueError,
-    quoted,
+    AllowRule, Clients, Endpoint, FlowQuota, FlowSettings, Gateway, Host, Keepalive, Lan, LanMode,
+    Link, LinkKind, ModelError, Network, NextLink, NextPeer, Peer, Place, Ports, RemoteSiteDraft,
+    ServiceDraft, ServiceId, ServiceNumber, Site, SiteDraft, Subject, Table, Timeouts, TransitPool,
+    ValueError, quoted,
 };
 
 /// Where everything stood.
@@ -64,6 +66,8 @@ impl Reader {
         let gateway = self.gateway(&file.gateway);
         let site = self.site(&file.site);
         let lans = self.each(&file.lan, Self::lan);
+        let host = file.host.as_ref();
+        let host = host.map_or(Some(None), |host| self.host(host).map(Some));
         let link = self.link(&file.link);
         let peers = self.each(&file.peer, Self::peer);
         let remote_sites = self.each(&file.remote_site, Self::remote_site);
@@ -75,6 +79,7 @@ impl Reader {
             gateway: gateway?,
             site: site?,
             lans: lans?,
+            host: host?,
             link: link?,
             peers: peers?,
             remote_sites: remote_sites?,
@@ -116,6 +121,20 @@ impl Reader {
             interface: interface?,
             mode: mode?.unwrap_or(LanMode::Auto),
             networks: networks?,
+        })
+    }
+
+    fn host(&mut self, raw: &Spanned<raw::Host>) -> Option<Host> {
+        let at = At::new("host", Table::Host, 0);
+        self.spans.0.insert(at.place, raw.span());
+        let raw = raw.as_ref();
+        let interface = self.or(&at, "interface", raw.interface.as_ref(), "presence0");
+        let addresses = self.addresses(&at, "addresses", raw.addresses.as_ref());
+        let networks = self.optional_list(&at, "networks", raw.networks.as_ref());
+        Some(Host {
+            interface: interface?,
+            addresses: addresses?,
+            networks: networks?.unwrap_or_default(),
         })
     }
 
@@ -220,13 +239,15 @@ impl Reader {
             let ports = Ports::new(specs);
             self.keep(&at, "ports", raw.ports.span(), ports)
         });
-        let backend = self.address(&at, "backend", raw.backend.as_ref());
+        let backends = self.backends(&at, raw);
+        let health = self.health(&at, raw, ports.as_ref());
         let presence = self.address(&at, "presence", raw.presence.as_ref());
         Some(ServiceDraft {
             id: ServiceId { site: site?, name: name? },
             number: number??,
             ports: ports?,
-            backend: backend?,
+            backends: backends?,
+            health: health?,
             presence: presence?,
         })
     }
@@ -246,6 +267,8 @@ impl Reader {
     fn flows(&mut self, raw: &raw::Flows) -> Option<FlowSettings> {
         let at = At::new("flows", Table::Flows, 0);
         let capacity = self.number(&at, "capacity", raw.capacity.as_ref(), TryInto::try_into);
+        let per_client = self.quota(&at, "per_client", raw.per_client.as_ref());
+        let per_site = self.quota(&at, "per_site", raw.per_site.as_ref());
         let at = At::new("flows.timeouts", Table::Timeouts, 0);
         let raw = &raw.timeouts;
         let opening = self.optional(&at, "opening", raw.opening.as_ref());
@@ -256,8 +279,11 @@ impl Reader {
         let datagram_replied =
             self.optional(&at, "datagram_replied", raw.datagram_replied.as_ref());
         let default = Timeouts::default();
+        let capacity = capacity?.unwrap_or_default();
         Some(FlowSettings {
-            capacity: capacity?.unwrap_or_default(),
+            capacity,
+            per_client: per_client?.unwrap_or_else(|| FlowQuota::of_client(capacity)),
+            per_site: per_site?.unwrap_or_else(|| FlowQuota::of_site(capacity)),
             timeouts: Timeouts {
                 opening: opening?.unwrap_or(default.opening),
                 open: open?.unwrap_or(default.open),
@@ -359,6 +385,39 @@ impl Reader {
         self.spans.0.insert(at.place.field(field), text.span());
         let address = text.as_ref().parse().map_err(|_| ValueError::address(text.as_ref()));
         self.keep(at, field, text.span(), address).map(Some)
+    }
+
+    fn quota(
+        &mut self,
+        at: &At,
+        field: &'static str,
+        found: Option<&raw::NumberOrText>,
+    ) -> Option<Option<FlowQuota>> {
+        let Some(found) = found else { return Some(None) };
+        self.spans.0.insert(at.place.field(field), found.span());
+        let quota = match found.as_ref() {
+            toml::Value::Integer(number) => FlowQuota::try_from(*number),
+            toml::Value::String(text) => text.parse(),
+            other => other.to_string().parse(),
+        };
+        self.keep(at, field, found.span(), quota).map(Some)
+    }
+
+    fn addresses(
+        &mut self,
+        at: &At,
+        field: &'static str,
+        list: Option<&List>,
+    ) -> Option<Option<Vec<Ipv4Addr>>> {
+        let Some(list) = list else { return Some(None) };
+        self.spans.0.insert(at.place.field(field), list.span());
+        let mut values = Vec::with_capacity(list.as_ref().len());
+        for (item, text) in list.as_ref().iter().enumerate() {
+            self.spans.0.insert(at.place.field(field).item(item), text.span());
+            let address = text.as_ref().parse().map_err(|_| ValueError::address(text.as_ref()));
+            values.push(self.keep(at, field, text.span(), address));
+        }
+        values.into_iter().collect::<Option<_>>().map(Some)
     }
 
     fn number<T>(

@@ -6,6 +6,7 @@ use toml::Spanned;
 pub(super) type Text = Spanned<String>;
 pub(super) type Number = Spanned<i64>;
 pub(super) type List = Spanned<Vec<Text>>;
+pub(super) type NumberOrText = Spanned<toml::Value>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +16,7 @@ pub(super) struct SiteFile {
     pub(super) site: Spanned<Site>,
     #[serde(default)]
     pub(super) lan: Vec<Spanned<Lan>>,
+    pub(super) host: Option<Spanned<Host>>,
     pub(super) link: Spanned<Link>,
     #[serde(default)]
     pub(super) peer: Vec<Spanned<Peer>>,
@@ -50,6 +52,14 @@ pub(super) struct Lan {
     pub(super) interface: Text,
     pub(super) mode: Option<Text>,
     pub(super) networks: List,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Host {
+    pub(super) interface: Option<Text>,
+    pub(super) addresses: Option<List>,
+    pub(super) networks: Option<List>,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +118,30 @@ pub(super) struct Service {
     pub(super) number: Number,
     pub(super) ports: List,
     pub(super) backend: Option<Text>,
+    pub(super) backends: Option<Spanned<Vec<Spanned<Backend>>>>,
+    pub(super) health: Option<Spanned<Health>>,
     pub(super) presence: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backend {
+    pub(super) address: Text,
+    pub(super) weight: Option<Number>,
+    pub(super) state: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    pub(super) kind: Text,
+    pub(super) port: Option<Number>,
+    pub(super) path: Option<Text>,
+    pub(super) status: Option<Number>,
+    pub(super) interval: Option<Text>,
+    pub(super) timeout: Option<Text>,
+    pub(super) rise: Option<Number>,
+    pub(super) fall: Option<Number>,
 }
 
 #[derive(Deserialize)]
@@ -124,6 +157,8 @@ pub(super) struct Allow {
 #[serde(deny_unknown_fields)]
 pub(super) struct Flows {
     pub(super) capacity: Option<Number>,
+    pub(super) per_client: Option<NumberOrText>,
+    pub(super) per_site: Option<NumberOrText>,
     #[serde(default)]
     pub(super) timeouts: Timeouts,
 }

@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use gateway_control::model::{
-    AllowRule, Clients, Endpoint, Gateway, Keepalive, Lan, LanMode, Link, LinkKind, Network,
-    NextLink, NextPeer, Peer, PortSpec, Ports, RemoteSiteDraft, ServiceDraft, ServiceId,
+    AllowRule, Backend, Clients, Endpoint, Gateway, Host, Keepalive, Lan, LanMode, Link, LinkKind,
+    Network, NextLink, NextPeer, Peer, PortSpec, Ports, RemoteSiteDraft, ServiceDraft, ServiceId,
     ServiceNumber, Site, SiteDraft, SiteModel, Subject, TransitBlock, TransitPool,
 };
 use gateway_control::{Interface, Interfaces};
@@ -16,7 +16,8 @@ use proptest::sample::Index;
 /// A host that has every interface the model names.
 pub(crate) fn interfaces(model: &SiteModel) -> Interfaces {
     let lans = model.lans().iter().map(|lan| lan.interface.clone());
-    let names = std::iter::once(model.link().interface.clone()).chain(lans);
+    let far = model.host().map(|host| host.far_interface());
+    let names = std::iter::once(model.link().interface.clone()).chain(lans).chain(far);
     let interface = |index| Interface { index, mac: [2, 0, 0, 0, 0, 1], mtu: 1420 };
     (10u32..).zip(names).map(|(index, name)| (name, interface(index))).collect()
 }
@@ -55,6 +56,11 @@ fn draft() -> impl Strategy<Value = SiteDraft> {
             },
             site,
             lans,
+            host: mtu.then(|| Host {
+                interface: "presence0".parse().unwrap(),
+                addresses: None,
+                networks: Vec::new(),
+            }),
             link: Link {
                 interface: "presence".parse().unwrap(),
                 kind: LinkKind::Userspace,
@@ -209,7 +215,8 @@ fn services(
             id: ServiceId { site: at.clone(), name: format!("service-{n}").parse().unwrap() },
             number: ServiceNumber::try_from(i64::from(n) * 150).unwrap(),
             ports,
-            backend,
+            backends: backend.map(Backend::new).into_iter().collect(),
+            health: None,
             presence,
         });
     }

@@ -24,6 +24,7 @@ use super::presences::Presences;
 use super::print::print;
 use super::status::{self, Attached, Daemon, Status};
 use super::trace::{Traced, resolve};
+use crate::host_link;
 use crate::instance::{Instance, RUN_DIRECTORY};
 use crate::link::{self, Account, LinkHost};
 use crate::netlink::{InterfaceName, Netlink};
@@ -332,6 +333,9 @@ async fn detach(instance: &Instance, yes: bool) -> Result<()> {
         for link in links {
             link::remove(&link, &host).await?;
         }
+    }
+    if let Some(model) = instance.recorded() {
+        host_link::remove(&Netlink::connect()?, &model).await?;
     }
     instance.remove()?;
     Ok(())

@@ -140,6 +140,36 @@ const TABLES: &[Table] = &[
         ],
     },
     Table {
+        heading: "[host]",
+        about: "Lets the gateway host itself take part: its processes, and the containers that it \
+                routes, use presences and serve. Without this table they do not. gatewayd makes a \
+                veth pair and a route for the presence pool by it; `gatewayctl detach` removes both.",
+        keys: &[
+            key(
+                "interface",
+                Absent("`presence0`"),
+                "\"presence0\"",
+                "Name of the host's end, at most 11 characters; the end that the programs are on is \
+                 called the same with `-far`. Each instance on a host needs its own.",
+            ),
+            key(
+                "addresses",
+                Absent("those of the LAN interfaces in client networks"),
+                "[\"10.0.0.1\"]",
+                "The host's own addresses that are clients and back ends. The first is the sender of \
+                 what the host sends to presences.",
+            ),
+            key(
+                "networks",
+                Absent("none"),
+                "[\"172.17.0.0/24\"]",
+                "Client networks that the host routes itself, as those of containers. Their clients \
+                 come after those of every `[[lan]]`. At most eight, `addresses` counted. The host \
+                 must forward: net.ipv4.ip_forward=1.",
+            ),
+        ],
+    },
+    Table {
         heading: "[link]",
         about: "The WireGuard device that carries the traffic to other gateways. Required.",
         keys: &[
@@ -356,6 +386,20 @@ const TABLES: &[Table] = &[
                 Default("65536"),
                 "262144",
                 "Most flows at a time: a power of two, 1024 to 4194304.",
+            ),
+            key(
+                "per_client",
+                Absent("a quarter of `capacity`"),
+                "10000",
+                "Most flows of one client; more are refused as `client-quota`. `\"off\"`: no limit. \
+                 At both ends of a flow, each by its own file.",
+            ),
+            key(
+                "per_site",
+                Absent("half of `capacity`"),
+                "\"off\"",
+                "Most flows of the clients of one other site to services here; more are refused as \
+                 `site-quota`. `\"off\"`: no limit.",
             ),
             key("timeouts", Absent("see below"), "{ open = \"2h\" }", "How long idle flows live."),
         ],

@@ -1,5 +1,6 @@
 //! From a declaration to a model: everything that concerns more than one value.
 
+mod host;
 mod peers;
 mod rules;
 mod services;
@@ -36,6 +37,7 @@ impl SiteModel {
         peers::interfaces(&draft, &mut problems);
         peers::next(&draft, &mut problems);
         let networks = sites::networks(&draft, &mut problems);
+        host::check(&draft, networks.as_ref(), &mut problems);
         let reached = peers::reached(&draft, &names, &mut problems);
         let (local_services, remote_services) =
             services::check(&draft, &names, networks.as_ref(), &mut problems);
@@ -66,6 +68,7 @@ impl SiteModel {
             site: draft.site,
             lans: draft.lans,
             client_networks: networks.own,
+            host: draft.host,
             link: draft.link,
             peers: draft.peers,
             remote_sites,

@@ -11,7 +11,11 @@ pub(super) fn interfaces(draft: &SiteDraft, problems: &mut Problems) {
     let lans = lans.map(|(index, lan)| (&lan.interface, Place::whole(Table::Lan, index)));
     let link = (&draft.link.interface, Place::whole(Table::Link, 0));
     let mut seen = BTreeMap::new();
-    for (interface, place) in lans.chain([link]) {
+    let place = Place::whole(Table::Host, 0);
+    let far = draft.host.as_ref().map(|host| (host.far_interface(), place));
+    let host = draft.host.as_ref().map(|host| (&host.interface, place));
+    let host = host.into_iter().chain(far.as_ref().map(|(name, place)| (name, *place)));
+    for (interface, place) in lans.chain([link]).chain(host) {
         if seen.insert(interface, ()).is_some() {
             problems.push(
                 place.field("interface"),

@@ -12,6 +12,7 @@ use crate::model::{
     SiteDraft, SiteName, Table, TransitBlock,
 };
 use crate::prefixes::port_blocks;
+use crate::serving::slots;
 
 pub(super) fn check(
     draft: &SiteDraft,
@@ -23,6 +24,7 @@ pub(super) fn check(
     let mut remote = Vec::new();
     unique(draft, problems);
     port_room(draft, problems);
+    slot_room(draft, problems);
     let first_here = draft.services.iter().find(|service| service.id.site == draft.site.name);
     if let (Some(first), None) = (first_here, draft.site.client_presence) {
         problems.push(
@@ -99,6 +101,19 @@ fn port_room(draft: &SiteDraft, problems: &mut Problems) {
     }
 }
 
+fn slot_room(draft: &SiteDraft, problems: &mut Problems) {
+    let mut count = 0;
+    for (index, service) in draft.services.iter().enumerate() {
+        count += u64::from(slots(&service.backends));
+        if count > u64::from(map::Slots::CAPACITY) {
+            let (service, most) = (service.id.clone(), map::Slots::CAPACITY);
+            let place = Place::whole(Table::Service, index).field("backends");
+            problems.push(place, ModelError::TooManySlots { service, count, most });
+            return;
+        }
+    }
+}
+
 fn here(
     draft: &SiteDraft,
     service: &ServiceDraft,
@@ -111,32 +126,44 @@ fn here(
     if service.presence.is_some() {
         problems.push(place.field("presence"), ModelError::PresenceHere { service: id.clone() });
     }
-    let Some(backend) = service.backend else {
+    if service.backends.is_empty() {
         problems.push(place, ModelError::NoBackend { service: id.clone() });
         return None;
-    };
-    let pool = draft.site.presence_pool;
-    if pool.offset(backend).is_some() {
-        problems.push(
-            place.field("backend"),
-            ModelError::BackendInPool { service: id.clone(), backend, pool },
-        );
-    } else if let Some(Networks { own, .. }) = networks
-        && own.index(backend).is_none()
-    {
-        problems.push(
-            place.field("backend"),
-            ModelError::BackendOutside { service: id.clone(), backend, networks: own.clone() },
-        );
+    }
+    for (item, backend) in service.backends.iter().enumerate() {
+        let place = place.field("backends").item(item);
+        check_backend(draft, id, backend.address, place, networks, problems);
     }
     Some(LocalService {
         id: id.clone(),
         number: service.number,
         transit: transit?,
         ports: service.ports.clone(),
-        backend,
+        backends: service.backends.clone(),
+        health: service.health.clone(),
         client_presence: draft.site.client_presence?,
     })
+}
+
+fn check_backend(
+    draft: &SiteDraft,
+    id: &ServiceId,
+    backend: Ipv4Addr,
+    place: Place,
+    networks: Option<&Networks>,
+    problems: &mut Problems,
+) {
+    let pool = draft.site.presence_pool;
+    if pool.offset(backend).is_some() {
+        problems.push(place, ModelError::BackendInPool { service: id.clone(), backend, pool });
+    } else if let Some(Networks { own, .. }) = networks
+        && own.index(backend).is_none()
+    {
+        problems.push(
+            place,
+            ModelError::BackendOutside { service: id.clone(), backend, networks: own.clone() },
+        );
+    }
 }
 
 fn elsewhere(
@@ -148,8 +175,12 @@ fn elsewhere(
 ) -> Option<RemoteService> {
     let id = &service.id;
     let transit = transit(draft.remote_sites.get(site)?.transit, service, place, problems);
-    if service.backend.is_some() {
-        problems.push(place.field("backend"), ModelError::BackendElsewhere { service: id.clone() });
+    if !service.backends.is_empty() {
+        let place = place.field("backends");
+        problems.push(place, ModelError::BackendElsewhere { service: id.clone() });
+    }
+    if service.health.is_some() {
+        problems.push(place.field("health"), ModelError::HealthElsewhere { service: id.clone() });
     }
     let Some(presence) = service.presence else {
         problems.push(place, ModelError::NoPresence { service: id.clone() });

@@ -110,6 +110,11 @@ pub(super) fn networks(draft: &SiteDraft, problems: &mut Problems) -> Option<Net
         let place = Place::whole(Table::Lan, index).field("networks");
         own.extend(lan.networks.iter().enumerate().map(|(n, net)| (*net, place.item(n))));
     }
+    let behind_lans = own.len();
+    if let Some(host) = &draft.host {
+        let place = Place::whole(Table::Host, 0).field("networks");
+        own.extend(host.networks.iter().enumerate().map(|(n, net)| (*net, place.item(n))));
+    }
     for (network, place) in &own {
         if draft.site.presence_pool.prefix().contains(&network.prefix()) {
             problems.push(
@@ -122,13 +127,13 @@ pub(super) fn networks(draft: &SiteDraft, problems: &mut Problems) -> Option<Net
             );
         }
     }
-    if own.len() > Settings::LAN_NETWORKS {
+    if behind_lans > Settings::LAN_NETWORKS {
         problems.push(
             own.get(Settings::LAN_NETWORKS)
                 .map_or(Place::whole(Table::Lan, 0), |(_, place)| *place),
             ModelError::TooManyNetworks {
                 site: draft.site.name.clone(),
-                count: own.len(),
+                count: behind_lans,
                 most: Settings::LAN_NETWORKS,
             },
         );

@@ -8,8 +8,8 @@ use toml::Spanned;
 
 use super::{At, Reader, port};
 use crate::model::{
-    Backend, Count, HealthCheck, HttpPath, MOST_BACKENDS, PortSpec, Ports, Probe, ProbeKind, Timeout,
-    Transport, Turn, ValueError, Weight,
+    Backend, Count, HealthCheck, HttpPath, MOST_BACKENDS, PortSpec, Ports, Probe, ProbeKind,
+    Timeout, Transport, Turn, ValueError, Weight,
 };
 use crate::site_file::raw::{self, Text};
 
