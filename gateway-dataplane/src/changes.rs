@@ -12,7 +12,7 @@ use gateway_common::{
     desired::Tables,
     map::{
         Allow, AllowKey, Backend, BackendKey, Name, NameKey, PortKey, PortMapping, Presence, Route,
-        Service,
+        Service, ServiceKind,
     },
 };
 
@@ -96,6 +96,27 @@ impl Change {
     }
 }
 
+/// Whether these changes, made of `observed`, concern new flows alone: which back end each goes to. Flows
+/// that are open stay right under them, so they need not be judged anew.
+pub(crate) fn concern_new_flows_only(changes: &[Change], observed: &Tables) -> bool {
+    let is_here = |service: Option<&Service>| {
+        service.is_some_and(|it| matches!(it.kind(), ServiceKind::Here { .. }))
+    };
+    changes.iter().all(|change| match change {
+        Change::Slot(..) | Change::Backend(_, Some(_)) => true,
+        Change::Service(key, value) => {
+            is_here(value.as_ref()) && is_here(observed.services.get(key))
+        }
+        // A back end that is gone must lose its flows.
+        Change::Backend(_, None)
+        | Change::Presence(..)
+        | Change::Route(..)
+        | Change::Port(..)
+        | Change::Allow(..)
+        | Change::Name(..) => false,
+    })
+}
+
 struct Entries {
     removed: Vec<Change>,
     set: Vec<Change>,
@@ -129,7 +150,7 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
 mod tests {
     use gateway_common::{
         Ipv4, LocalAddress, Port, Protocol,
-        map::{BackendState, ClientAddress, NameKind, PresenceKind, ServiceKind, SiteNumber},
+        map::{BackendState, ClientAddress, NameKind, PresenceKind, SiteNumber},
     };
     use proptest::{collection::btree_map, prelude::*};
 
@@ -194,6 +215,38 @@ mod tests {
                     ..Tables::default()
                 },
             )
+    }
+
+    #[test]
+    fn where_new_flows_go_does_not_concern_those_that_are_open() {
+        let service = TransitAddress(Ipv4::from_number(0xf000_0801));
+        let host = |low: u32| LocalAddress(Ipv4::from_number(0x0a00_000a + low));
+        let key = BackendKey { service, address: host(1) };
+        let mut both = Tables::default();
+        both.serve(service, &[host(0), host(1)]);
+        let mut one_down = both.clone();
+        one_down.slots.insert(1, host(0));
+        one_down.backends.insert(key, Backend::new(BackendState::Down));
+        let mut all_down = one_down.clone();
+        let none = Service::new(ServiceKind::Here { first: 0, count: 0 });
+        all_down.services.insert(service, none);
+        all_down.slots.clear();
+        let mut gone = one_down.clone();
+        gone.backends.remove(&key);
+        let mut elsewhere = both.clone();
+        let moved = Service::new(ServiceKind::Elsewhere { presence: host(9) });
+        elsewhere.services.insert(service, moved);
+        fn only(desired: &Tables, observed: &Tables) -> bool {
+            concern_new_flows_only(&diff(desired, observed), observed)
+        }
+        for tables in [&both, &one_down, &all_down] {
+            for observed in [&both, &one_down, &all_down] {
+                assert!(only(tables, observed));
+            }
+            assert!(!only(&elsewhere, tables) && !only(tables, &elsewhere));
+            assert!(!only(&gone, tables) && only(tables, &gone));
+            assert!(!only(tables, &Tables::default()));
+        }
     }
 
     fn after(changes: &[Change], observed: &Tables) -> Tables {

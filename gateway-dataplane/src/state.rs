@@ -1,6 +1,7 @@
 //! The content of the maps that configuration determines: read, compared with what is wanted, changed.
 //!
-//! A change of any entry comes with a new generation, under which the programs judge every flow anew.
+//! A change of any entry comes with a new generation, under which the programs judge every flow anew;
+//! but not one of where new flows go alone.
 //! The settings of the next generation are written to the slot that is not in force before the first
 //! entry changes. If the process dies half way, the next one sees them there and takes a new generation
 //! even if it finds nothing else to change.
@@ -18,7 +19,7 @@ use gateway_common::{
 use thiserror::Error;
 
 use crate::{
-    changes::{Change, diff},
+    changes::{Change, concern_new_flows_only, diff},
     object::opening_capacity,
     pins::Pins,
     table::{PerCpuTable, Table, TableError},
@@ -158,6 +159,10 @@ impl Maps {
         {
             return Ok(Applied { generation: observed.generation, changes: 0 });
         }
+        let unjudged = !new_settings && !observed.interrupted && observed.generation != 0;
+        if unjudged && concern_new_flows_only(&changes, &observed.tables) {
+            return self.redirect_new_flows(&changes, &observed);
+        }
         let generation = following(observed.generation);
         let settings = Settings { generation, ..wanted };
         self.settings.set(&slot(generation), &settings)?;
@@ -177,6 +182,24 @@ impl Maps {
                 Err(back) => ApplyError::Mixed { source: Box::new(source), back: Box::new(back) },
             }),
         }
+    }
+
+    /// Makes changes that open flows need not be judged anew for.
+    fn redirect_new_flows(
+        &mut self,
+        changes: &[Change],
+        observed: &Observed,
+    ) -> Result<Applied, ApplyError> {
+        for (made, change) in changes.iter().enumerate() {
+            let Err(source) = self.make(change) else { continue };
+            let undone = changes[..=made].iter().rev();
+            let mut back = undone.map(|change| change.inverse(&observed.tables));
+            return Err(match back.try_for_each(|change| self.make(&change)) {
+                Ok(()) => ApplyError::RolledBack(source),
+                Err(back) => ApplyError::Mixed { source: Box::new(source), back: Box::new(back) },
+            });
+        }
+        Ok(Applied { generation: observed.generation, changes: changes.len() })
     }
 
     /// Undoes `made`. Flows may have been opened under entries that were there for a moment, so the old
