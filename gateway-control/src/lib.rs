@@ -20,6 +20,7 @@ pub mod site_file;
 
 pub use compile::{
     CompileError, HostView, Interface, Interfaces, SiteLink, SiteLinks, compile, compile_linked,
-    host_addresses,
+    compile_serving, host_addresses,
 };
 pub use plan::Plan;
+pub use serving::Serving;

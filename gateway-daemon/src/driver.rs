@@ -17,6 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::config::SiteFile;
 use crate::gateway::Gateway;
+use crate::health::Verdict;
 use crate::host;
 use crate::instance::Instance;
 use crate::link::{LOOK_INTERVAL, LinkHost};
@@ -120,6 +121,7 @@ impl Loop {
                 Some(told) = self.changes.recv() => self.heard(told).await,
                 _ = sweeps.tick() => self.sweep().await,
                 _ = looks.tick() => self.tend().await,
+                verdict = self.gateway.verdict() => self.judge(verdict).await,
                 Some(told) = self.moves.recv() => self.heard(told).await,
                 () = due(&mut watchdog) => service_manager::alive(),
                 _ = terminations.recv() => return end("SIGTERM"),
@@ -203,7 +205,16 @@ impl Loop {
         }
     }
 
+    async fn judge(&mut self, verdict: Verdict) {
+        if let Err(error) = self.gateway.judge(verdict).await {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::warn!(%error, "could not follow what became of a back end; trying again");
+            self.failure = Some(error);
+        }
+    }
+
     async fn sweep(&mut self) {
+        self.gateway.look_at_neighbours().await;
         if let Err(error) = self.gateway.look_after().await {
             let error = format!("{:#}", anyhow::Error::from(error));
             if self.failure.as_ref() != Some(&error) {

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gateway_common::TransitAddress;
+use gateway_common::map::Service;
 use gateway_control::model::{self, LanMode};
-use gateway_control::{CompileError, HostView, Interfaces, compile_serving, serving::Serving};
+use gateway_control::{CompileError, HostView, Interfaces, Serving, compile_serving};
 use gateway_dataplane::{
     Applied, ApplyError, AttachError, Attachment, DataPlane, Mode, Options, Place, Program,
     RepairError, TableError, WantedAttachment,
@@ -107,6 +109,8 @@ struct Surroundings {
     data_plane: DataPlane,
     links: Links,
     health: Health,
+    /// The services in force, as far as they are known without looking.
+    services: Option<BTreeMap<TransitAddress, Service>>,
 }
 
 /// What is in force.
@@ -156,7 +160,8 @@ impl Gateway {
         }
         let links = Links::new(host.clone());
         let health = Health::new(instance.directory().to_path_buf());
-        let mut surroundings = Surroundings { instance, host, netlink, data_plane, links, health };
+        let mut surroundings =
+            Surroundings { instance, host, netlink, data_plane, links, health, services: None };
         match surroundings.establish(&file, &wanted, known).await {
             Ok(in_force) => Ok(Self { surroundings, in_force, unsettled: false }),
             Err(error) => {
@@ -520,8 +525,15 @@ impl Surroundings {
             interfaces.insert(file.model.link().interface.clone(), interfaces::link(device));
         }
         let links = interfaces::site_links(&file.model, &decision.routes, devices);
-        let tables = compile_linked(&file.model, &interfaces, &links, view)?;
-        Ok(self.data_plane.apply(&tables)?)
+        let services = match self.services.take() {
+            Some(services) => services,
+            None => self.data_plane.observe()?.tables.services,
+        };
+        let serving = Serving { down: self.health.down(&file.model), services };
+        let tables = compile_serving(&file.model, &interfaces, &links, view, &serving)?;
+        let applied = self.data_plane.apply(&tables)?;
+        self.services = Some(tables.services);
+        Ok(applied)
     }
 
     /// Takes away what a start made that came to nothing; what an earlier daemon brought in force

@@ -50,6 +50,9 @@ pub enum Command {
     /// Local addresses that stand for remote services and clients.
     #[command(subcommand)]
     Presence(PresenceCommand),
+    /// The hosts that serve this site's services.
+    #[command(subcommand)]
+    Backend(BackendCommand),
     /// Connections and datagram exchanges.
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -95,6 +98,16 @@ pub enum LinkCommand {
 #[derive(Debug, Subcommand)]
 pub enum PresenceCommand {
     /// List presences and what they stand for.
+    List,
+}
+
+/// About back ends.
+#[derive(Debug, Subcommand)]
+pub enum BackendCommand {
+    /// List back ends: how they are and why, their share of new flows and the flows they have.
+    ///
+    /// To drain one, write `state = "drain"` at it in the site file and reload gatewayd; once no flow
+    /// of it is left here, remove it there.
     List,
 }
 

@@ -5,11 +5,12 @@
 //! |---|---|
 //! | arguments | the command line |
 //! | run | what each command reads and calls |
-//! | presences, flows, links, counters, status, maps, trace | the answers, pure: from what was read to rows |
+//! | presences, backends, flows, links, counters, status, maps, trace | the answers, pure: from what was read to rows |
 //! | packet, entry | frames and map entries as text |
 //! | print | tables and JSON |
 
 mod arguments;
+mod backends;
 mod counters;
 pub(crate) mod entry;
 mod flows;

@@ -13,9 +13,10 @@ use gateway_control::model::{InstanceName, SiteModel};
 use gateway_dataplane::{BPFFS, FoundAttachment, Inspector, Observed, Program, now};
 
 use super::arguments::{
-    Arguments, Command, FlowCommand, LinkCommand, MapCommand, Output, PresenceCommand,
-    TraceArguments,
+    Arguments, BackendCommand, Command, FlowCommand, LinkCommand, MapCommand, Output,
+    PresenceCommand, TraceArguments,
 };
+use super::backends::{self, Backends};
 use super::counters::{Counts, Explanations};
 use super::flows::Flows;
 use super::links::{FoundDevice, Links};
@@ -24,6 +25,7 @@ use super::presences::Presences;
 use super::print::print;
 use super::status::{self, Attached, Daemon, Status};
 use super::trace::{Traced, resolve};
+use crate::health::{self, Neighbours};
 use crate::host_link;
 use crate::instance::{Instance, RUN_DIRECTORY};
 use crate::link::{self, Account, LinkHost};
@@ -122,6 +124,7 @@ impl Place {
                 let names = self.interface_names(tables.routes.values().map(|it| it.link)).await;
                 print(&Presences::of(&tables, |index| named(&names, index)), output)?;
             }
+            Command::Backend(BackendCommand::List) => print(&self.backends().await?, output)?,
             Command::Flow(FlowCommand::List) => {
                 let Observed { tables, generation, .. } = self.inspector.observe()?;
                 let flows = self.inspector.flows()?;
@@ -240,6 +243,18 @@ impl Place {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Ok(Links::of(&devices, account.as_ref(), self.in_force.as_ref(), now))
+    }
+
+    async fn backends(&self) -> Result<Backends> {
+        let tables = self.inspector.observe()?.tables;
+        let addresses = tables.backends.keys().map(|key| key.address.into()).collect();
+        let known = backends::Known {
+            model: self.in_force.as_ref(),
+            account: &health::Account::load(self.instance.directory()),
+            unresolved: &Neighbours::connect()?.unresolved(&addresses).await?,
+            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        };
+        Ok(Backends::of(&tables, &self.inspector.flows()?, &known))
     }
 
     async fn trace(&self, arguments: &TraceArguments) -> Result<Traced> {

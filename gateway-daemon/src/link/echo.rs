@@ -2,7 +2,7 @@
 //!
 //! ICMP echo with the DF bit (RFC 8899 section 6.2.2 allows any probe that is acknowledged). The
 //! socket sends what it is told to, whatever the kernel believes of the path. It blocks: tokio lends
-//! descriptors that are not its own only to code with `unsafe`. Used by [`super::survey`].
+//! descriptors that are not its own only to code with `unsafe`. Used by [`super::survey`] and by [`crate::health`].
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _};
@@ -26,7 +26,7 @@ const NONCE: usize = 8;
 
 /// What became of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It was answered.
     Answered,
     /// Nothing came in time.
@@ -37,7 +37,7 @@ pub(super) enum Outcome {
 
 /// A socket for questions to one address.
 #[derive(Debug)]
-pub(super) struct Echo {
+pub(crate) struct Echo {
     socket: Socket,
     to: IpAddr,
     sequence: u16,
@@ -45,7 +45,7 @@ pub(super) struct Echo {
 
 impl Echo {
     /// Needs CAP_NET_RAW.
-    pub(super) fn open(to: IpAddr) -> io::Result<Self> {
+    pub(crate) fn open(to: IpAddr) -> io::Result<Self> {
         let (domain, protocol) = match to {
             IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
             IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
@@ -60,7 +60,7 @@ impl Echo {
     }
 
     /// Sends a packet of `size` bytes, IP header included, and waits for its answer.
-    pub(super) fn ask(&mut self, size: u32, patience: Duration) -> io::Result<Outcome> {
+    pub(crate) fn ask(&mut self, size: u32, patience: Duration) -> io::Result<Outcome> {
         self.sequence = self.sequence.wrapping_add(1);
         let nonce = RandomState::new().hash_one(self.sequence).to_ne_bytes();
         let deadline = Instant::now() + patience;

@@ -50,6 +50,7 @@ use nix::errno::Errno;
 pub use self::account::{Account, DeviceAccount, MtuKnown, PeerAccount};
 pub use self::device::serve_device;
 pub use self::dial::{GIVEN_UP, RETURN_AFTER};
+pub(crate) use self::echo::{Echo, Outcome};
 pub use self::error::LinkError;
 pub use self::health::{DIALLING, PeerHealth, PeerState, REJECT_AFTER_TIME};
 pub use self::links::{Decision, LOOK_INTERVAL, Links, SiteRoute};
