@@ -16,8 +16,8 @@ use gateway_common::{Ipv4, LocalAddress, Port, Prefix, Protocol, TransitAddress}
 use ipnet::Ipv4Net;
 
 use crate::model::{
-    self, AllowRule, InterfaceName, LocalService, PortSpec, RemoteService, SiteModel, SiteName,
-    TransitBlock,
+    self, AllowRule, ClientNetworks, ClientPresences, InterfaceName, LocalService, PortSpec,
+    RemoteService, SiteModel, SiteName, TransitBlock,
 };
 use crate::prefixes::{client_prefixes, port_blocks};
 use crate::serving::{Serving, serve};
@@ -276,6 +276,14 @@ fn presences(model: &SiteModel, tables: &mut Tables) {
     {
         tables.presences.insert(offset, Presence::new(PresenceKind::Client));
     }
+    let exposures = model.local_services().iter().flat_map(|service| &service.exposures);
+    for addresses in exposures.filter_map(|exposure| exposure.clients.addresses()) {
+        let Some(first) = site.presence_pool.offset(addresses.network()) else { continue };
+        let last = first + u32::from(addresses.hostmask());
+        for offset in first..=last {
+            tables.presences.insert(offset, Presence::new(PresenceKind::Client));
+        }
+    }
 }
 
 fn ports(service: TransitAddress, specs: &[PortSpec], tables: &mut Tables) {
@@ -334,15 +342,37 @@ fn allows(model: &SiteModel, tables: &mut Tables) {
             );
             if specific.get(&key).is_none_or(|held| length > *held) {
                 specific.insert(key, length);
-                let appear =
-                    match (rule.service.site == model.site().name, model.site().client_presence) {
-                        (true, Some(presence)) => ClientAddress::Shared(presence.into()),
-                        (true, None) | (false, _) => ClientAddress::Elsewhere,
-                    };
+                let appear = appearance(model, rule, block, networks, clients);
                 tables.allows.insert(key, Allow::new(number, appear));
             }
         }
     }
+}
+
+/// What the clients with these transit addresses appear as at the rule's service.
+fn appearance(
+    model: &SiteModel,
+    rule: &AllowRule,
+    block: TransitBlock,
+    networks: &ClientNetworks,
+    clients: Ipv4Net,
+) -> ClientAddress {
+    let here = model.local_services().iter().find(|service| service.id == rule.service);
+    let Some(service) = here else { return ClientAddress::Elsewhere };
+    let exposure = service.exposures.iter().find(|it| it.site == rule.subject.site);
+    let Some(ClientPresences::PerClient { from, presences }) = exposure.map(|it| it.clients) else {
+        return ClientAddress::Shared(service.client_presence.into());
+    };
+    // The check let only rules pass whose clients all lie in `from`, which is one run of indices.
+    let start = networks
+        .first_index(from.prefix())
+        .and_then(|index| block.client(u32::try_from(index).ok()?))
+        .map(u32::from);
+    let Some(start) = start else { return ClientAddress::Elsewhere };
+    let offset = u32::from(clients.network()).wrapping_sub(start);
+    let first = u32::from(presences.prefix().network()).wrapping_add(offset);
+    let first = std::net::Ipv4Addr::from(first).into();
+    ClientAddress::Own { first, hosts: u32::from(clients.hostmask()) }
 }
 
 fn has_part(model: &SiteModel, rule: &AllowRule) -> bool {

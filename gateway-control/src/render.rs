@@ -4,8 +4,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::model::{
-    Backend, Clients, HealthCheck, Host, Lan, Link, LocalService, Peer, Probe, RemoteService,
-    RemoteSite, SiteModel,
+    Backend, ClientPresences, Clients, Exposure, HealthCheck, Host, Lan, Link, LocalService, Peer,
+    Probe, RemoteService, RemoteSite, SiteModel,
 };
 
 impl Display for SiteModel {
@@ -94,6 +94,15 @@ fn write_remote_site(f: &mut Formatter<'_>, site: &RemoteSite) -> fmt::Result {
     writeln!(f, "client_networks = {}", list(&networks))
 }
 
+fn exposure(Exposure { site, clients }: &Exposure) -> String {
+    let mut pairs = vec![format!("site = {}", text(site)), format!("clients = {}", text(clients))];
+    if let ClientPresences::PerClient { from, presences } = clients {
+        pairs.push(format!("from = {}", text(from)));
+        pairs.push(format!("presences = {}", text(presences)));
+    }
+    inline(pairs.into_iter())
+}
+
 fn write_local_service(f: &mut Formatter<'_>, service: &LocalService) -> fmt::Result {
     let LocalService { id, number, transit, ports, backends, health, .. } = service;
     writeln!(f, "\n[[service]] # transit address {transit}")?;
@@ -107,6 +116,10 @@ fn write_local_service(f: &mut Formatter<'_>, service: &LocalService) -> fmt::Re
             let several: Vec<_> = several.iter().map(backend).collect();
             writeln!(f, "backends = [{}]", several.join(", "))?;
         }
+    }
+    if !service.exposures.is_empty() {
+        let exposures: Vec<_> = service.exposures.iter().map(exposure).collect();
+        writeln!(f, "exposures = [{}]", exposures.join(", "))?;
     }
     match health {
         Some(check) => writeln!(f, "health = {}", health_check(check)),

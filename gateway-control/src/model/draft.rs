@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use gateway_policy::{AllowRule, ServiceId, SiteName};
 
 use super::{
-    Backend, FlowSettings, GatewayName, HealthCheck, Host, InstanceName, Lan, Link, Network, Peer,
-    Ports, PresencePool, ServiceNumber, TransitBlock, TransitPool,
+    Backend, Exposure, FlowSettings, GatewayName, HealthCheck, Host, InstanceName, Lan, Link,
+    Network, Peer, Ports, PresencePool, ServiceNumber, TransitBlock, TransitPool,
 };
 
 /// What [`super::SiteModel::check`] makes a model of.
@@ -84,6 +84,8 @@ pub struct ServiceDraft {
     pub health: Option<HealthCheck>,
     /// Its presence here, if it is at another site.
     pub presence: Option<Ipv4Addr>,
+    /// How it is exposed to other sites, if it is here.
+    pub exposures: Vec<Exposure>,
 }
 
 /// Where in a declaration a problem is, so that whoever read it from a text can say the line.

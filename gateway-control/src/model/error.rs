@@ -195,6 +195,119 @@ pub enum ModelError {
         /// The pool.
         pool: PresencePool,
     },
+    /// A service of another site with exposures.
+    #[error(
+        "service {service}: it is at another site, whose gateway says what clients appear as there; \
+         remove `exposures`"
+    )]
+    ExposureElsewhere {
+        /// The service.
+        service: ServiceId,
+    },
+    /// An exposure to no other site.
+    #[error(
+        "service {service}: its exposure to {site} is to no other site that is declared; name a \
+         [[remote_site]]"
+    )]
+    ExposureSite {
+        /// The service.
+        service: ServiceId,
+        /// The site.
+        site: SiteName,
+    },
+    /// Two exposures of a service to one site.
+    #[error("service {service}: it has two exposures to site {site}; join them or remove one")]
+    ExposureTwice {
+        /// The service.
+        service: ServiceId,
+        /// The site.
+        site: SiteName,
+    },
+    /// An exposure to clients that the site does not have.
+    #[error(
+        "service {service}: `from` {from} of its exposure is in none of the client networks of \
+         {site} ({networks}); correct it, or add its network to `client_networks` of the \
+         [[remote_site]]"
+    )]
+    ExposureFromOutside {
+        /// The service.
+        service: ServiceId,
+        /// The site.
+        site: SiteName,
+        /// The prefix.
+        from: Network,
+        /// The site's networks.
+        networks: ClientNetworks,
+    },
+    /// Client presences outside the pool.
+    #[error(
+        "service {service}: client presences {presences} are not wholly in presence_pool {pool}; \
+         take a prefix inside"
+    )]
+    ExposureOutsidePool {
+        /// The service.
+        service: ServiceId,
+        /// The prefix.
+        presences: Network,
+        /// The pool.
+        pool: PresencePool,
+    },
+    /// Fewer client presences than clients.
+    #[error(
+        "service {service}: {from} has {} clients and {presences} only {} presences; take a larger \
+         prefix for `presences` or a smaller one for `from`",
+        from.size(),
+        presences.size()
+    )]
+    ExposureTooSmall {
+        /// The service.
+        service: ServiceId,
+        /// The clients.
+        from: Network,
+        /// Their presences.
+        presences: Network,
+    },
+    /// Client presences over another presence.
+    #[error(
+        "service {service}: client presences {presences} hold {address}, which is the presence of a \
+         service or client_presence; move one of them"
+    )]
+    ExposureOnPresence {
+        /// The service.
+        service: ServiceId,
+        /// The prefix.
+        presences: Network,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// Client presences that stand for other clients already.
+    #[error(
+        "service {service}: client presences {presences} stand for other clients at {other}; take a \
+         prefix of their own, or the same `site`, `from` and `presences`"
+    )]
+    ExposuresOverlap {
+        /// The later service.
+        service: ServiceId,
+        /// Its prefix.
+        presences: Network,
+        /// The earlier service.
+        other: ServiceId,
+    },
+    /// A rule that admits a client without a presence.
+    #[error(
+        "rule {rule}: it lets {clients} use {service}, but only {from} have client presences of \
+         their own there; name clients in {from}, or widen `from` of the exposure"
+    )]
+    ExposureMisses {
+        /// The rule.
+        rule: RuleId,
+        /// Whom it admits.
+        clients: String,
+        /// The service.
+        service: ServiceId,
+        /// The clients with presences.
+        from: Network,
+    },
     /// Services here, but remote clients have no address.
     #[error(
         "service {service}: it is at this site, but remote clients have no address here; set \

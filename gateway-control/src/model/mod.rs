@@ -6,6 +6,7 @@ mod backend;
 mod check;
 mod draft;
 mod error;
+mod exposure;
 mod flow;
 mod host;
 mod link;
@@ -25,6 +26,7 @@ pub use backend::{
 pub use check::Problem;
 pub use draft::{Gateway, Place, RemoteSiteDraft, ServiceDraft, Site, SiteDraft, Table};
 pub use error::ModelError;
+pub use exposure::{ClientPresences, ClientsAs, Exposure};
 pub use flow::{FlowCapacity, FlowQuota, FlowSettings, Timeout, Timeouts};
 pub use gateway_policy::{
     AllowRule, Clients, RuleId, RuleSet, ServiceId, ServiceName, SiteName, Subject,
@@ -91,6 +93,8 @@ pub struct LocalService {
     pub health: Option<HealthCheck>,
     /// What they see as the client.
     pub client_presence: Ipv4Addr,
+    /// How it is exposed to sites whose clients do not all appear as that.
+    pub exposures: Vec<Exposure>,
 }
 
 /// A service of another site that is exposed here.

@@ -181,6 +181,18 @@ pub enum ValueError {
         /// The largest.
         most: i64,
     },
+    /// No way for clients to appear.
+    #[error("{found} is none of \"shared\" and \"per-client\"; write one of them")]
+    ClientsAs {
+        /// What was found.
+        found: String,
+    },
+    /// Presences for each client need to know which clients, and where.
+    #[error("clients = \"per-client\" needs `from` and `presences`, prefixes; add what is missing")]
+    PerClientIncomplete,
+    /// Prefixes that only presences for each client have a use for.
+    #[error("`from` and `presences` are for clients = \"per-client\"; remove them or set that")]
+    SharedWithPrefixes,
     /// No number of flows and not `off`.
     #[error("{found} is no number of flows; write 1 to {most}, or \"off\" for no limit")]
     Quota {

@@ -1,6 +1,7 @@
 //! From text values to typed ones, remembering where each stood.
 
 mod backends;
+mod exposures;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -242,6 +243,7 @@ impl Reader {
         let backends = self.backends(&at, raw);
         let health = self.health(&at, raw, ports.as_ref());
         let presence = self.address(&at, "presence", raw.presence.as_ref());
+        let exposures = self.exposures(&at, raw);
         Some(ServiceDraft {
             id: ServiceId { site: site?, name: name? },
             number: number??,
@@ -249,6 +251,7 @@ impl Reader {
             backends: backends?,
             health: health?,
             presence: presence?,
+            exposures: exposures?,
         })
     }
 

@@ -121,6 +121,17 @@ pub(super) struct Service {
     pub(super) backends: Option<Spanned<Vec<Spanned<Backend>>>>,
     pub(super) health: Option<Spanned<Health>>,
     pub(super) presence: Option<Text>,
+    #[serde(default)]
+    pub(super) exposures: Vec<Spanned<Exposure>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exposure {
+    pub(super) site: Text,
+    pub(super) clients: Option<Text>,
+    pub(super) from: Option<Text>,
+    pub(super) presences: Option<Text>,
 }
 
 #[derive(Deserialize)]

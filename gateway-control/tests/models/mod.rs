@@ -218,6 +218,7 @@ fn services(
             backends: backend.map(Backend::new).into_iter().collect(),
             health: None,
             presence,
+            exposures: Vec::new(),
         });
     }
     services

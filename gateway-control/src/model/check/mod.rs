@@ -1,5 +1,6 @@
 //! From a declaration to a model: everything that concerns more than one value.
 
+mod exposures;
 mod host;
 mod peers;
 mod rules;
@@ -41,6 +42,7 @@ impl SiteModel {
         let reached = peers::reached(&draft, &names, &mut problems);
         let (local_services, remote_services) =
             services::check(&draft, &names, networks.as_ref(), &mut problems);
+        exposures::check(&draft, &names, networks.as_ref(), &mut problems);
         let rules = rules::check(&draft, &names, networks.as_ref(), &mut problems);
 
         let (Some(networks), Some(rules)) = (networks, rules) else { return Err(problems.0) };

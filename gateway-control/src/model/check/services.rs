@@ -142,6 +142,7 @@ fn here(
         backends: service.backends.clone(),
         health: service.health.clone(),
         client_presence: draft.site.client_presence?,
+        exposures: service.exposures.clone(),
     })
 }
 
@@ -174,6 +175,10 @@ fn elsewhere(
     problems: &mut Problems,
 ) -> Option<RemoteService> {
     let id = &service.id;
+    if !service.exposures.is_empty() {
+        problems
+            .push(place.field("exposures"), ModelError::ExposureElsewhere { service: id.clone() });
+    }
     let transit = transit(draft.remote_sites.get(site)?.transit, service, place, problems);
     if !service.backends.is_empty() {
         let place = place.field("backends");
