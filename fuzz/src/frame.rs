@@ -75,10 +75,11 @@ fn tables() -> &'static Tables {
 }
 
 fn guarded(frame: &[u8], tables: &MemoryTables, arrival: Arrival) {
-    let before = tables.flows();
+    let before = (tables.flows(), tables.fragmented());
     let verdict = host::guard(frame, tables, arrival);
     assert!(!matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
-    assert!(tables.flows() == before, "the guard changed a flow");
+    let after = (tables.flows(), tables.fragmented());
+    assert!(after == before, "the guard changed a flow or remembers a fragment");
     check(frame, verdict, arrival, tables);
 }
 

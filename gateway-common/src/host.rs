@@ -10,11 +10,11 @@ use crate::{
     LocalAddress, Protocol, Reason, TransitAddress, desired,
     frame::{Frame, HEADERS},
     map::{
-        Allow, AllowKey, BackendKey, Counter, Flow, FlowKey, NatKey, PortKey, PortMapping,
-        Presence, Route, Service, Settings, UsageKey,
+        Allow, AllowKey, BackendKey, Counter, Flow, FlowKey, FragmentHead, FragmentKey, Fragmented,
+        Fragments, Map, NatKey, PortKey, PortMapping, Presence, Route, Service, Settings, UsageKey,
     },
     path::{self, Arrival},
-    tables::{Carried, FlowSlot, Insertion, Stage, Tables},
+    tables::{Carried, FlowSlot, FragmentSlot, Insertion, Stage, Tables},
     verdict::{ArpReply, ChecksumEdit, Executor, Forward, PortEdit, Rewrite, Verdict},
     wire::{IcmpEcho, IcmpError, Ipv4Header},
 };
@@ -49,6 +49,7 @@ pub struct MemoryTables {
     opening: Flows,
     confirmed: Flows,
     usages: RefCell<BTreeMap<[u8; 8], u64>>,
+    fragments: RefCell<Vec<(FragmentKey, Rc<Cell<Fragmented>>)>>,
     counts: RefCell<BTreeMap<u32, u64>>,
 }
 
@@ -119,6 +120,12 @@ impl MemoryTables {
         }
     }
 
+    /// All datagrams in fragments, the least recently used first.
+    pub fn fragmented(&self) -> Vec<(FragmentKey, Fragmented)> {
+        let fragments = self.fragments.borrow();
+        fragments.iter().map(|(key, fragmented)| (*key, fragmented.get())).collect()
+    }
+
     /// How often something was counted.
     pub fn counted(&self, counter: Counter) -> u64 {
         self.counts.borrow().get(&counter.index()).copied().unwrap_or(0)
@@ -127,6 +134,7 @@ impl MemoryTables {
 
 impl Tables for MemoryTables {
     type Slot = MemorySlot;
+    type Fragments = MemoryFragments;
 
     fn settings(&self) -> Option<&Settings> {
         (self.desired.settings.generation != 0).then_some(&self.desired.settings)
@@ -214,6 +222,31 @@ impl Tables for MemoryTables {
         *self.usages.borrow_mut().entry(of).or_default() += 1;
     }
 
+    fn fragments(&self, key: &FragmentKey) -> Option<MemoryFragments> {
+        let mut fragments = self.fragments.borrow_mut();
+        let place = fragments.iter().position(|(candidate, _)| candidate == key)?;
+        let used = fragments.remove(place);
+        let slot = MemoryFragments(Rc::clone(&used.1));
+        fragments.push(used);
+        Some(slot)
+    }
+
+    fn add_fragments(&self, key: &FragmentKey) -> Insertion {
+        let mut fragments = self.fragments.borrow_mut();
+        if fragments.iter().any(|(candidate, _)| candidate == key) {
+            return Insertion::Exists;
+        }
+        if fragments.len() >= Fragments::CAPACITY as usize {
+            fragments.remove(0);
+        }
+        fragments.push((*key, Rc::default()));
+        Insertion::Inserted
+    }
+
+    fn remove_fragments(&self, key: &FragmentKey) {
+        self.fragments.borrow_mut().retain(|(candidate, _)| candidate != key);
+    }
+
     fn count(&self, counter: Counter) {
         *self.counts.borrow_mut().entry(counter.index()).or_default() += 1;
     }
@@ -258,6 +291,34 @@ impl FlowSlot for MemorySlot {
         let mut flow = self.0.get();
         flow.generation = generation;
         self.0.set(flow);
+    }
+}
+
+/// The place of a datagram in fragments in [`MemoryTables`].
+#[derive(Clone, Debug)]
+pub struct MemoryFragments(Rc<Cell<Fragmented>>);
+
+impl FragmentSlot for MemoryFragments {
+    fn head(&self) -> FragmentHead {
+        self.0.get().head
+    }
+
+    fn may_change(&self) -> bool {
+        true
+    }
+
+    fn set_head(&self, head: FragmentHead) {
+        self.0.set(Fragmented { head, ..self.0.get() });
+    }
+
+    fn seen(&self, place: usize) -> u32 {
+        self.0.get().seen[place]
+    }
+
+    fn set_seen(&self, place: usize, word: u32) {
+        let mut fragmented = self.0.get();
+        fragmented.seen[place] = word;
+        self.0.set(fragmented);
     }
 }
 

@@ -31,7 +31,7 @@ reasons! {
     Malformed = 1, "malformed", "A header contradicts itself or the frame's length. Look at the sender; nothing on the gateway changes this.";
     Truncated = 2, "truncated", "The frame ends before its headers do. Look at the sender or a capture limit on the way.";
     IpOptions = 3, "ip-options", "The IPv4 header carries options, which gateways do not carry across sites. Switch them off at the sender.";
-    Fragment = 4, "fragment", "The packet is an IPv4 fragment, which this version does not carry. Send smaller datagrams or let path MTU discovery do it.";
+    Fragment = 4, "fragment", "The packet is a fragment of an ICMP error, which no host needs to fragment. Look at who sends it, or at a middlebox with a tiny MTU on the way.";
     TtlExpired = 5, "ttl-expired", "The packet has no hop left for the gateway. Raise the sender's TTL, or look for a routing loop.";
     NoPresence = 6, "no-presence", "The address is in the presence pool but stands for nothing. Expose a service there, or correct the client's address or DNS.";
     NotAClient = 7, "not-a-client", "The sender is in none of this site's client networks. Add its network to the site, or stop it from sending here.";
@@ -55,11 +55,14 @@ reasons! {
     ClientQuota = 25, "client-quota", "This client has as many flows as one client may have. Look what it opens with gatewayctl flow list, or raise flows.per_client.";
     SiteQuota = 26, "site-quota", "The clients of this site have as many flows here as one site may have. Look what they open with gatewayctl flow list, or raise flows.per_site.";
     NoBackend = 27, "no-backend", "The service has no back end that takes new flows: all are down or draining. Look at gatewayctl backend list and at the servers.";
+    FragmentUnknown = 28, "fragment-unknown", "A later fragment of a datagram whose first one did not come before it, was refused, or came more than 30 seconds ago. Expected where fragments are reordered or lost on the way; else send smaller datagrams.";
+    FragmentOverlap = 29, "fragment-overlap", "A fragment repeats or overlaps octets of its datagram that came already; the rest of the datagram is refused too. Look for a duplicating network, a sender that reuses identifications within 30 seconds, or an attack.";
+    FragmentScattered = 30, "fragment-scattered", "The fragments of a datagram arrive so far out of order that more than four separate parts of it are waited for. Look for what reorders them, or send smaller datagrams.";
 }
 
 impl Reason {
     /// One more than the highest number in use; sizes the counter map.
-    pub const COUNT: usize = 28;
+    pub const COUNT: usize = 31;
 
     /// The reason with this number.
     pub fn from_number(number: u8) -> Option<Self> {

@@ -3,8 +3,8 @@
 use crate::{
     LocalAddress, Ticks, TransitAddress,
     map::{
-        Allow, AllowKey, BackendKey, Counter, Direction, Flow, FlowKey, FlowState, NatKey, PortKey,
-        PortMapping, Presence, Route, Service, Settings, UsageKey,
+        Allow, AllowKey, BackendKey, Counter, Direction, Flow, FlowKey, FlowState, FragmentHead,
+        FragmentKey, NatKey, PortKey, PortMapping, Presence, Route, Service, Settings, UsageKey,
     },
 };
 
@@ -13,6 +13,8 @@ use crate::{
 pub trait Tables {
     /// A flow's place in the table.
     type Slot: FlowSlot;
+    /// The place of a datagram in fragments.
+    type Fragments: FragmentSlot;
 
     /// The settings in force; `None` before the first were applied.
     fn settings(&self) -> Option<&Settings>;
@@ -46,6 +48,12 @@ pub trait Tables {
     fn usage(&self, of: &UsageKey) -> u64;
     /// Counts one flow more.
     fn use_more(&self, of: &UsageKey);
+    /// The datagram in fragments with this key.
+    fn fragments(&self, key: &FragmentKey) -> Option<Self::Fragments>;
+    /// Adds a datagram of which nothing is known; the least recently used makes room.
+    fn add_fragments(&self, key: &FragmentKey) -> Insertion;
+    /// Forgets a datagram in fragments.
+    fn remove_fragments(&self, key: &FragmentKey);
     /// Counts a packet.
     fn count(&self, counter: Counter);
 }
@@ -78,6 +86,21 @@ pub trait FlowSlot {
     fn carried(&self, packet: Carried);
     /// Notes that the flow was judged anew under `generation` and may go on.
     fn judged(&self, generation: u32);
+}
+
+/// The place of a datagram in fragments. Other CPUs may change the entry between calls, or use it for
+/// another datagram.
+pub trait FragmentSlot {
+    /// What the first fragment said.
+    fn head(&self) -> FragmentHead;
+    /// Whether it may be changed: not in a dry run.
+    fn may_change(&self) -> bool;
+    /// Writes what the first fragment says.
+    fn set_head(&self, head: FragmentHead);
+    /// A word of what has come; `place` is below [`crate::map::Fragmented::SPANS`].
+    fn seen(&self, place: usize) -> u32;
+    /// Writes a word of what has come.
+    fn set_seen(&self, place: usize, word: u32);
 }
 
 /// What a packet changes in its flow.

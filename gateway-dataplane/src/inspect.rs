@@ -5,9 +5,9 @@ use aya::maps::MapInfo;
 use gateway_common::{
     Reason, for_each_map,
     map::{
-        Allows, Backends, Clock, Counter, Counters, Current, Flow, FlowKey, Flows, Kind, Map,
-        Names, NatKey, Nats, OpeningNats, Openings, Outcome, Ports, Presences, Routes, Services,
-        SettingsSlots, Slots, Usages,
+        Allows, Backends, Clock, Counter, Counters, Current, Flow, FlowKey, Flows, Fragments, Kind,
+        Map, Names, NatKey, Nats, OpeningNats, Openings, Outcome, Ports, Presences, Routes,
+        Services, SettingsSlots, Slots, Usages,
     },
 };
 use std::{fmt::Debug, net::Ipv4Addr, path::Path};

@@ -14,8 +14,8 @@ use aya_obj::{
 use gateway_common::{
     for_each_map,
     map::{
-        Allows, Backends, Clock, Counters, Current, Flows, Kind, Map, Names, Nats, OpeningNats,
-        Openings, Ports, Presences, Routes, Services, SettingsSlots, Slots, Usages,
+        Allows, Backends, Clock, Counters, Current, Flows, Fragments, Kind, Map, Names, Nats,
+        OpeningNats, Openings, Ports, Presences, Routes, Services, SettingsSlots, Slots, Usages,
     },
 };
 use thiserror::Error;

@@ -10,9 +10,9 @@ use gateway_common::{
     LocalAddress, TransitAddress,
     map::{
         Allow, Allows, Backend, BackendKey, Backends, Clock, ClockTick, Counters, Flow, FlowCount,
-        FlowKey, Flows, Map, Name, NameKey, Names, NatKey, Nats, OpeningNats, Openings,
-        PortMapping, Ports, Presence, Presences, Route, Routes, Service, Services, Settings,
-        SettingsSlots, Slots, UsageKey, Usages,
+        FlowKey, Flows, FragmentKey, Fragmented, Fragments, Map, Name, NameKey, Names, NatKey,
+        Nats, OpeningNats, Openings, PortMapping, Ports, Presence, Presences, Route, Routes,
+        Service, Services, Settings, SettingsSlots, Slots, UsageKey, Usages,
     },
 };
 
@@ -36,6 +36,9 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { capacity::<Counters>() }> = PerCp
 pub(crate) static CURRENT: Array<u32, 1> = Array::new();
 #[btf_map(name = "flows4")]
 pub(crate) static FLOWS: HashMap<FlowKey, Flow, { capacity::<Flows>() }> = HashMap::new();
+#[btf_map(name = "fragments4")]
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Fragmented, { capacity::<Fragments>() }> =
+    LruHashMap::new();
 #[btf_map(name = "names")]
 pub(crate) static NAMES: HashMap<NameKey, Name, { capacity::<Names>() }, SPARSE> = HashMap::new();
 #[btf_map(name = "nats4")]

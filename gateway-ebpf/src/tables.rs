@@ -12,15 +12,17 @@ use aya_ebpf::{
 use gateway_common::{
     LocalAddress, Ticks, TransitAddress,
     map::{
-        Allow, AllowKey, BackendKey, ClockTick, Counter, Flow, FlowCount, FlowKey, NatKey, PortKey,
-        PortMapping, Presence, Route, Service, Settings, UsageKey,
+        Allow, AllowKey, BackendKey, ClockTick, Counter, Flow, FlowCount, FlowKey, FragmentHead,
+        FragmentKey, Fragmented, NatKey, PortKey, PortMapping, Presence, Route, Service, Settings,
+        Side, Span, UsageKey,
     },
-    tables::{Carried, FlowSlot, Insertion, Stage, Tables},
+    tables::{Carried, FlowSlot, FragmentSlot, Insertion, Stage, Tables},
 };
+use zerocopy::transmute;
 
 use crate::maps::{
-    ALLOWS, BACKENDS, CLOCK, COUNTERS, CURRENT, FLOWS, NATS, OPENING_NATS, OPENINGS, PORTS,
-    PRESENCES, ROUTES, SERVICES, SETTINGS, SLOTS, USAGES,
+    ALLOWS, BACKENDS, CLOCK, COUNTERS, CURRENT, FLOWS, FRAGMENTS, NATS, OPENING_NATS, OPENINGS,
+    PORTS, PRESENCES, ROUTES, SERVICES, SETTINGS, SLOTS, USAGES,
 };
 
 /// The pinned maps.
@@ -52,6 +54,7 @@ pub(crate) fn now() -> Ticks {
 
 impl Tables for KernelTables {
     type Slot = KernelSlot;
+    type Fragments = KernelFragments;
 
     #[inline(always)]
     fn settings(&self) -> Option<&Settings> {
@@ -180,6 +183,30 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn fragments(&self, key: &FragmentKey) -> Option<KernelFragments> {
+        let entry = NonNull::new(FRAGMENTS.get_ptr_mut(key)?)?;
+        Some(KernelFragments { entry, dry_run: self.dry_run })
+    }
+
+    #[inline(always)]
+    fn add_fragments(&self, key: &FragmentKey) -> Insertion {
+        // In the object's read-only data: there is no room for it on the stack.
+        static NOTHING: Fragmented = Fragmented::NOTHING;
+        if self.dry_run {
+            Insertion::Inserted
+        } else {
+            inserted(FRAGMENTS.insert(key, &NOTHING, NEW))
+        }
+    }
+
+    #[inline(always)]
+    fn remove_fragments(&self, key: &FragmentKey) {
+        if !self.dry_run {
+            let _ = FRAGMENTS.remove(key);
+        }
+    }
+
+    #[inline(always)]
     fn count(&self, counter: Counter) {
         if self.dry_run {
             return;
@@ -233,6 +260,55 @@ impl FlowSlot for KernelSlot {
             // SAFETY: as for `read`; an aligned word.
             unsafe { (*self.entry.as_ptr()).generation = generation };
         }
+    }
+}
+
+/// The entry of a datagram in fragments.
+pub(crate) struct KernelFragments {
+    entry: NonNull<Fragmented>,
+    dry_run: bool,
+}
+
+impl KernelFragments {
+    #[inline(always)]
+    fn place(&self, place: usize) -> *mut u32 {
+        // SAFETY: the kernel returned the entry; the index is masked to the array.
+        unsafe { &raw mut (*self.entry.as_ptr()).seen[place & (Fragmented::SPANS - 1)] }
+    }
+}
+
+impl FragmentSlot for KernelFragments {
+    #[inline(always)]
+    fn head(&self) -> FragmentHead {
+        // SAFETY: the kernel returned it, and the head is as large and as aligned as the word. Another CPU
+        // may use the entry for another datagram meanwhile; an aligned word is read whole.
+        let word =
+            unsafe { (&raw const (*self.entry.as_ptr()).head).cast::<u64>().read_volatile() };
+        transmute!(word)
+    }
+
+    #[inline(always)]
+    fn may_change(&self) -> bool {
+        !self.dry_run
+    }
+
+    #[inline(always)]
+    fn set_head(&self, head: FragmentHead) {
+        let word: u64 = transmute!(head);
+        // SAFETY: as for `head`; it is as large and as aligned as the word.
+        unsafe { (&raw mut (*self.entry.as_ptr()).head).cast::<u64>().write_volatile(word) };
+    }
+
+    #[inline(always)]
+    fn seen(&self, place: usize) -> u32 {
+        // SAFETY: as for `head`. Volatile, since keeping all of them at hand takes a stack.
+        unsafe { self.place(place).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn set_seen(&self, place: usize, word: u32) {
+        // SAFETY: as for `head`.
+        unsafe { self.place(place).write_volatile(word) };
     }
 }
 

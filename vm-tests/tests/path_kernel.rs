@@ -18,7 +18,7 @@ use gateway_common::{
     LocalAddress, Reason,
     desired::Tables,
     host::{self, MemoryTables},
-    map::{BackendKey, Counter, Flow, FlowKey, Outcome, Presence, PresenceKind},
+    map::{BackendKey, Counter, Flow, FlowKey, Fragments, Map, Outcome, Presence, PresenceKind},
     path::Arrival,
     report::Report,
     time::Ticks,
@@ -308,6 +308,14 @@ impl Stand {
         counters.into_iter().map(|(counter, count)| (counter.index(), count)).collect()
     }
 
+    fn fragments(&self) -> Vec<String> {
+        let entries = self.inspector.dump(Fragments::NAME).expect("readable").into_iter();
+        let mut all: Vec<String> =
+            entries.map(|it| without_ticks(&format!("{} {}", it.key, it.value))).collect();
+        all.sort_unstable();
+        all
+    }
+
     fn compare_tables(&self, tables: &MemoryTables) {
         // Both are ordered by the bytes of their keys.
         let without_time = |flows: Vec<(FlowKey, Flow)>| -> Vec<(FlowKey, Flow)> {
@@ -327,11 +335,27 @@ impl Stand {
             assert_eq!(kernel, host);
         }
         assert_eq!(self.inspector.nats().expect("readable"), tables.nats(), "the same ports");
+        assert_eq!(self.fragments(), fragments_of(tables), "the same datagrams in fragments");
         for (counter, count) in self.inspector.counters().expect("readable") {
             assert_eq!(count, tables.counted(counter), "{counter:?}");
         }
         println!("{} flows, {} ports", tables.flows().len(), tables.nats().len());
     }
+}
+
+/// Datagrams in fragments as text, without the time of their first, in order.
+fn fragments_of(tables: &MemoryTables) -> Vec<String> {
+    let fragmented = tables.fragmented().into_iter();
+    let mut all: Vec<String> =
+        fragmented.map(|(key, value)| without_ticks(&format!("{key:?} {value:?}"))).collect();
+    all.sort_unstable();
+    all
+}
+
+fn without_ticks(text: &str) -> String {
+    let (before, rest) = text.split_once("Ticks(").expect("every entry has a time");
+    let (_, after) = rest.split_once(')').expect("a bracket that closes");
+    format!("{before}{after}")
 }
 
 /// Tables that follow each other; each differs from the next.

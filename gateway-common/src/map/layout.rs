@@ -70,9 +70,9 @@ mod tests {
     use crate::{
         for_each_map,
         map::{
-            ABI, Allows, Backends, Clock, Counters, Current, Flow, FlowKey, Flows, Map, Names,
-            NatKey, Nats, OpeningNats, Openings, Ports, Presences, Routes, Services, SettingsSlots,
-            Slots, Usages, settings,
+            ABI, Allows, Backends, Clock, Counters, Current, Flow, FlowKey, Flows, FragmentKey,
+            Fragmented, Fragments, Map, Names, NatKey, Nats, OpeningNats, Openings, Ports,
+            Presences, Routes, Services, SettingsSlots, Slots, Usages, settings,
         },
     };
 
@@ -82,7 +82,7 @@ mod tests {
         format!("{map} {part}:{}\n", named.collect::<String>())
     }
 
-    /// A line for each map, and one for the key and the value of those that are taken over.
+    /// A line for each map, and one for the key and the value of those that the programs write.
     fn layouts() -> String {
         let mut text = format!("abi {ABI}\n");
         macro_rules! describe {
@@ -105,6 +105,8 @@ mod tests {
             text.push_str(&fields(nats, "key", NatKey::FIELDS));
             text.push_str(&fields(nats, "value", FlowKey::FIELDS));
         }
+        text.push_str(&fields(Fragments::NAME, "key", FragmentKey::FIELDS));
+        text.push_str(&fields(Fragments::NAME, "value", Fragmented::FIELDS));
         text
     }
 

@@ -9,6 +9,7 @@ mod allow;
 mod clock;
 mod counter;
 mod flow;
+mod fragment;
 pub mod layout;
 mod name;
 mod nat;
@@ -23,6 +24,7 @@ pub use allow::{Allow, AllowKey, Allows, ClientAddress};
 pub use clock::{Clock, ClockTick};
 pub use counter::{Counter, Counters, Outcome};
 pub use flow::{Direction, Endpoints, Flow, FlowKey, FlowState, Flows, Openings};
+pub use fragment::{FragmentHead, FragmentKey, Fragmented, Fragments, Side, Span};
 pub use name::{Name, NameKey, NameKind, Names};
 pub use nat::{NatKey, Nats, OpeningNats};
 pub use port::{PortKey, PortMapping, Ports};
@@ -102,7 +104,7 @@ pub(crate) use map;
 macro_rules! for_each_map {
     ($callback:ident) => {
         $callback! {
-            Allows, Backends, Clock, Counters, Current, Flows, Names, Nats, OpeningNats, Openings, Ports,
+            Allows, Backends, Clock, Counters, Current, Flows, Fragments, Names, Nats, OpeningNats, Openings, Ports,
             Presences, Routes, Services, SettingsSlots, Slots, Usages
         }
     };

@@ -1,10 +1,10 @@
 //! What a frame on the LAN is, as far as this site's addresses tell. Shared by `guard` and `lan`.
 
-use super::{Arrival, Packet, packet};
+use super::{Arrival, Packet, fragment, packet};
 use crate::{
     LocalAddress, Reason, TransitAddress,
     frame::Frame,
-    map::{Direction, Endpoints, FlowKey, NatKey, PresenceKind, Settings},
+    map::{Direction, Endpoints, FlowKey, NatKey, PresenceKind, Settings, Side},
     tables::{Stage, Tables},
     wire::{EtherType, Ethernet, Ipv4Header},
 };
@@ -13,6 +13,8 @@ use crate::{
 pub(super) trait Approach {
     /// What the hook returns.
     type Action;
+    /// Whether it may find out, and so change, what of a datagram in fragments has come.
+    const FOLLOWS_FRAGMENTS: bool;
 
     /// Not for a presence.
     fn elsewhere(&self) -> Self::Action;
@@ -58,8 +60,15 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
     if kind == PresenceKind::Nothing {
         return Err(Reason::NoPresence);
     }
-    let packet = Packet::parse(frame, arrival.ip, header)?;
+    let mut packet = Packet::parse(frame, arrival.ip, header)?;
     packet.next_ttl()?;
+    if packet.header.is_fragment() {
+        if A::FOLLOWS_FRAGMENTS {
+            fragment::follow(tables, &mut packet, arrival, Side::LAN)?;
+        } else if packet.header.is_later_fragment() {
+            return Ok(then.elsewhere());
+        }
+    }
     let (key, direction) = match kind {
         PresenceKind::Nothing => return Err(Reason::NoPresence),
         PresenceKind::Service(service) => {

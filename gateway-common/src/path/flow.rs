@@ -23,7 +23,8 @@ pub(super) const fn first_state(packet: &Packet) -> FlowState {
         | Transport::EchoRequest
         | Transport::EchoReply
         | Transport::Error
-        | Transport::Other => FlowState::Asked,
+        | Transport::Other
+        | Transport::Later => FlowState::Asked,
     }
 }
 
@@ -61,6 +62,7 @@ pub(super) fn carried(
 const fn next_state(state: FlowState, packet: &Packet, direction: Direction) -> FlowState {
     match packet.transport {
         Transport::Tcp => next_tcp_state(state, packet.flags, direction),
+        Transport::Later => state,
         Transport::Udp
         | Transport::EchoRequest
         | Transport::EchoReply

@@ -45,6 +45,7 @@ struct Guard<'a, T, E> {
 
 impl<T: Tables, E: Executor> Approach for Guard<'_, T, E> {
     type Action = E::Action;
+    const FOLLOWS_FRAGMENTS: bool = false;
 
     #[inline(always)]
     fn elsewhere(&self) -> E::Action {

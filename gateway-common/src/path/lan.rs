@@ -4,13 +4,13 @@ use super::{
     Arrival, Packet,
     admit::{From, admit},
     approach::{Approach, approach},
-    arp,
+    arp, fragment,
     translate::translate,
 };
 use crate::{
     Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, FlowKey, Outcome, Route, Settings},
+    map::{Counter, Direction, FlowKey, Outcome, Route, Settings, Side},
     tables::Tables,
     verdict::{Egress, Executor, Forward, Way},
 };
@@ -31,6 +31,7 @@ pub fn lan<F: Frame, T: Tables, E: Executor>(
     match approach(frame, tables, settings, arrival, &lan) {
         Ok(action) => action,
         Err(reason) => {
+            fragment::forget(frame, tables, arrival, Side::LAN, reason);
             tables.count(Counter::Refused(reason));
             executor.refuse(reason)
         }
@@ -48,6 +49,7 @@ struct Lan<'a, F, T, E> {
 
 impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
     type Action = E::Action;
+    const FOLLOWS_FRAGMENTS: bool = true;
 
     #[inline(always)]
     fn elsewhere(&self) -> E::Action {

@@ -3,13 +3,14 @@
 use super::{
     Arrival, Packet,
     admit::{From, admit},
+    fragment,
     packet::address,
     translate::translate,
 };
 use crate::{
     Ipv4, LocalAddress, Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, Endpoints, FlowKey, NetworkFlags, Route, Settings},
+    map::{Counter, Direction, Endpoints, FlowKey, NetworkFlags, Route, Settings, Side},
     tables::Tables,
     verdict::{Egress, Executor, Forward, Way},
     wire::Ipv4Header,
@@ -31,6 +32,7 @@ pub fn link<F: Frame, T: Tables, E: Executor>(
     match done {
         Ok(action) => action,
         Err(reason) => {
+            fragment::forget(frame, tables, arrival, Side::LINK, reason);
             tables.count(Counter::Refused(reason));
             executor.refuse(reason)
         }
@@ -53,7 +55,7 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         let Some(header) = frame.load::<Ipv4Header>(arrival.ip) else {
             return Err(Reason::Truncated);
         };
-        let packet = Packet::parse(frame, arrival.ip, header)?;
+        let mut packet = Packet::parse(frame, arrival.ip, header)?;
         packet.next_ttl()?;
         // Between gateways an error comes from the end that the quoted packet was going to, or it was
         // not translated by the gateway that is there.
@@ -80,7 +82,7 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
             return Err(Reason::NoRoute);
         }
         let onward = if to.is_own() {
-            self.to_lan(&packet, from)?
+            self.to_lan(&mut packet, from)?
         } else {
             self.to_link(&packet, from, to)?
         };
@@ -116,8 +118,11 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
     /// A packet to one of this site's services, or the reply to one of its clients: out of the
     /// interface behind which its receiver is.
     #[inline(always)]
-    fn to_lan(&self, packet: &Packet, from: Route) -> Result<Onward, Reason> {
+    fn to_lan(&self, packet: &mut Packet, from: Route) -> Result<Onward, Reason> {
         let Self { tables, settings, arrival, .. } = *self;
+        if packet.header.is_fragment() {
+            fragment::follow(tables, packet, arrival, Side::LINK)?;
+        }
         let to_service = settings.is_service(TransitAddress(packet.destination()));
         let direction = if to_service { Direction::Forward } else { Direction::Reverse };
         let key = FlowKey::new(packet.transit_ends(direction), packet.protocol);

@@ -5,6 +5,7 @@ mod admit;
 mod approach;
 mod arp;
 mod flow;
+mod fragment;
 mod guard;
 mod hash;
 mod lan;

@@ -1,6 +1,7 @@
-//! A packet's headers, checked. What passes here has a whole IPv4 header without options, is no
-//! fragment, and its transport header lies inside the packet.
+//! A packet's headers, checked. What passes here has a whole IPv4 header without options, and its
+//! transport header lies inside the packet, unless it is a later fragment, which has none.
 
+use super::fragment;
 use crate::{
     Ipv4, LocalAddress, Port, Protocol, Reason, TransitAddress,
     checksum::Delta,
@@ -53,6 +54,9 @@ pub enum Transport {
     Error,
     /// A protocol that is carried by number alone.
     Other,
+    /// A fragment other than the first: whatever its protocol, it has no transport header, and no ports
+    /// before the first fragment's are found.
+    Later,
 }
 
 /// The packet that an ICMP error quotes.
@@ -83,9 +87,6 @@ impl Packet {
         if ip + total > frame.length() {
             return Err(Reason::Truncated);
         }
-        if header.is_fragment() {
-            return Err(Reason::Fragment);
-        }
         let payload = total - Ipv4Header::LENGTH;
         let at = ip + Ipv4Header::LENGTH;
         let mut packet = Self {
@@ -101,6 +102,13 @@ impl Packet {
             flags: TcpFlags(0),
             header_length: 0,
         };
+        if header.is_fragment() {
+            fragment::check(&header)?;
+            if header.is_later_fragment() {
+                packet.transport = Transport::Later;
+                return Ok(packet);
+            }
+        }
         match Protocol(header.protocol) {
             Protocol::TCP => {
                 let tcp: Tcp = load(frame, at, payload, Tcp::LENGTH)?;
@@ -122,7 +130,8 @@ impl Packet {
                 packet.source_port = port(udp.source);
                 packet.destination_port = port(udp.destination);
                 let length = u32::from(u16::from_be_bytes(udp.length));
-                if length < Udp::LENGTH || length > payload {
+                let is_short = length > payload && !header.is_fragment();
+                if length < Udp::LENGTH || is_short {
                     return Err(Reason::Malformed);
                 }
             }
@@ -130,6 +139,10 @@ impl Packet {
                 let echo: IcmpEcho = load(frame, at, payload, IcmpEcho::LENGTH)?;
                 packet.checksum = port(echo.checksum);
                 if echo.icmp_type.is_error() {
+                    // At most 576 octets (RFC 1812 section 4.3.2.3), which nobody has to fragment.
+                    if header.is_fragment() {
+                        return Err(Reason::Fragment);
+                    }
                     packet.read_quote(frame, at, payload)?;
                 } else if echo.code != 0 {
                     return Err(Reason::IcmpType);
@@ -262,7 +275,7 @@ impl Packet {
             Transport::Tcp if adopt && self.flags.goes_on() => Ok(()),
             Transport::Tcp if !self.flags.opens() => Err(Reason::NoFlow),
             Transport::EchoReply => Err(Reason::IcmpType),
-            Transport::Error => Err(Reason::NoFlow),
+            Transport::Error | Transport::Later => Err(Reason::NoFlow),
             Transport::Tcp | Transport::Udp | Transport::EchoRequest | Transport::Other => Ok(()),
         }
     }

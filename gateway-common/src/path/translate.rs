@@ -42,7 +42,7 @@ pub(super) fn translate<F: Frame>(
             Transport::Tcp | Transport::Udp => PortEdit::Both,
             Transport::EchoRequest => PortEdit::RequestIdentifier,
             Transport::EchoReply => PortEdit::ReplyIdentifier,
-            Transport::Error | Transport::Other => PortEdit::Keep,
+            Transport::Error | Transport::Other | Transport::Later => PortEdit::Keep,
         };
     }
     if packet.flags.has(TcpFlags::SYN) {
@@ -59,12 +59,14 @@ pub(super) fn translate<F: Frame>(
 /// helper, and every other field is a finished checksum that can be written.
 #[inline(always)]
 fn change_checksum(packet: &Packet, rewrite: &mut Rewrite) {
-    let is_udp = packet.header.protocol == Protocol::UDP.0;
-    let offset = match Protocol(packet.header.protocol) {
-        Protocol::TCP => Tcp::CHECKSUM_OFFSET,
-        Protocol::UDP => Udp::CHECKSUM_OFFSET,
-        Protocol::ICMP => IcmpEcho::CHECKSUM_OFFSET,
-        _ => return,
+    let is_udp = packet.transport == Transport::Udp;
+    let offset = match packet.transport {
+        Transport::Tcp => Tcp::CHECKSUM_OFFSET,
+        Transport::Udp => Udp::CHECKSUM_OFFSET,
+        Transport::EchoRequest | Transport::EchoReply | Transport::Error => {
+            IcmpEcho::CHECKSUM_OFFSET
+        }
+        Transport::Other | Transport::Later => return,
     };
     if is_udp && packet.checksum == Port::NONE {
         return;

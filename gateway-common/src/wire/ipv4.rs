@@ -50,6 +50,18 @@ impl Ipv4Header {
         u16::from_be_bytes(self.fragment) & 0x3fff != 0
     }
 
+    /// The flag "more fragments".
+    #[inline(always)]
+    pub const fn has_more_fragments(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & 0x2000 != 0
+    }
+
+    /// Where a fragment's payload begins in that of the datagram, in units of eight octets.
+    #[inline(always)]
+    pub const fn fragment_offset(&self) -> u32 {
+        (u16::from_be_bytes(self.fragment) & 0x1fff) as u32
+    }
+
     /// Whether it is a fragment other than the first, so without a transport header.
     #[inline(always)]
     pub const fn is_later_fragment(&self) -> bool {

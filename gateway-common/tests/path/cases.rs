@@ -217,8 +217,18 @@ fn lan_cases() -> Vec<Case> {
             patched(&[(14, 0x65)]),
             Refuse(Reason::Malformed),
         ),
-        row("more fragments", EdgeLan, patched(&[(20, 0x20)]), Refuse(Reason::Fragment)),
-        row("a later fragment", EdgeLan, patched(&[(21, 1)]), Refuse(Reason::Fragment)),
+        row("more fragments", EdgeLan, patched(&[(20, 0x20)]), Forward(Way::Link)),
+        row("a later fragment", EdgeLan, patched(&[(21, 1)]), Refuse(Reason::FragmentUnknown)),
+        row(
+            "a fragment of an icmp error",
+            EdgeLan,
+            {
+                let mut bytes = frame(CLIENT, PRESENCE, &Load::EchoRequest(1), b"");
+                (bytes[20], bytes[34]) = (0x20, 3);
+                bytes
+            },
+            Refuse(Reason::Fragment),
+        ),
         row("do not fragment", EdgeLan, patched(&[(20, 0x40)]), Forward(Way::Link)),
         row("longer than the frame", EdgeLan, patched(&[(16, 9)]), Refuse(Reason::Truncated)),
         row("shorter than its header", EdgeLan, patched(&[(17, 19)]), Refuse(Reason::Malformed)),
@@ -432,7 +442,9 @@ fn frames_get_the_verdicts_they_should() {
                 // What the guard cannot know without a change of tables, it leaves to the next hook.
                 Want::Answer
                 | Want::Forward(_)
-                | Want::Refuse(Reason::NoRoute | Reason::FlowTableFull) => Want::Pass,
+                | Want::Refuse(Reason::NoRoute | Reason::FlowTableFull | Reason::FragmentUnknown) => {
+                    Want::Pass
+                }
                 want @ (Want::Pass | Want::Refuse(_)) => want,
             };
             assert_eq!(guard, expected, "guard: {}", case.name);
@@ -461,6 +473,9 @@ fn every_reason_has_a_case() {
         Reason::PortsExhausted,
         Reason::BackendMoved,
         Reason::KernelRefused,
+        // See the trains in `fragments`.
+        Reason::FragmentOverlap,
+        Reason::FragmentScattered,
     ]);
     let all: BTreeSet<Reason> = Reason::ALL.iter().copied().collect();
     assert_eq!(covered, all);

@@ -15,7 +15,7 @@ use gateway_common::{
 use proptest::prelude::*;
 
 /// From a host's frame on one LAN to the frame on the other, by way of two gateways.
-fn cross(
+pub(crate) fn cross(
     from: &MemoryTables,
     to: &MemoryTables,
     mut frame: Vec<u8>,
@@ -292,7 +292,7 @@ fn loads() -> impl Strategy<Value = Load> {
 }
 
 /// The reply to a load as the server saw it.
-fn reply(load: &Load, seen: &Seen) -> Load {
+pub(crate) fn reply(load: &Load, seen: &Seen) -> Load {
     match load {
         Load::Tcp(..) => Load::Tcp(seen.destination.1, seen.source.1, Bits::SynAck),
         Load::Udp(..) => Load::Udp(seen.destination.1, seen.source.1),

@@ -1,5 +1,6 @@
 //! The packet path in ordinary memory: tables of cases, journeys across two sites, properties.
 
 mod cases;
+mod fragments;
 mod journey;
 mod two_sites;

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use gateway_common::map::{
     Allow, AllowKey, Backend, BackendKey, BackendState, ClientAddress, ClockTick, Counter,
-    Endpoints, Flow, FlowCount, FlowKey, FlowState, Name, NameKey, NameKind, NatKey, NetworkFlags,
-    Outcome, Owner, PortKey, PortMapping, Presence, PresenceKind, Route, Service, ServiceKind,
-    Settings, SiteNumber, UsageKey,
+    Endpoints, Flow, FlowCount, FlowKey, FlowState, FragmentKey, Fragmented, Name, NameKey,
+    NameKind, NatKey, NetworkFlags, Outcome, Owner, PortKey, PortMapping, Presence, PresenceKind,
+    Route, Service, ServiceKind, Settings, Side, SiteNumber, Span, UsageKey,
 };
 use gateway_common::{LocalAddress, Port, Prefix, Protocol, Reason, TransitAddress};
 use serde_json::{Value, json};
@@ -229,6 +229,33 @@ impl KeyText for UsageKey {
     }
 }
 
+impl KeyText for FragmentKey {
+    const FORM: &'static str = "lan or link, protocol, source, destination, identification: lan,udp,10.0.0.5,10.0.0.200,4711";
+
+    fn write(&self) -> String {
+        let side = if self.side == Side::LAN { "lan" } else { "link" };
+        let Self { source, destination, identification, protocol, .. } = self;
+        let number = u16::from_be_bytes(*identification);
+        format!("{side},{protocol},{source},{destination},{number}")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(5, ',');
+        let side = match parts.next()? {
+            "lan" => Side::LAN,
+            "link" => Side::LINK,
+            _ => return None,
+        };
+        Some(Self {
+            side,
+            protocol: read_protocol(parts.next()?)?,
+            source: address(parts.next()?)?.into(),
+            destination: address(parts.next()?)?.into(),
+            identification: decimal::<u16>(parts.next()?)?.to_be_bytes(),
+        })
+    }
+}
+
 type End<A> = (A, Port);
 
 fn ends(
@@ -241,17 +268,21 @@ fn ends(
 
 fn read_ends(text: &str) -> Option<(Protocol, End<Ipv4Addr>, End<Ipv4Addr>)> {
     let mut parts = text.splitn(3, ',');
-    let protocol = match parts.next()? {
-        "icmp" => Protocol::ICMP,
-        "tcp" => Protocol::TCP,
-        "udp" => Protocol::UDP,
-        other => Protocol(decimal(other.strip_prefix("ip/")?)?),
-    };
+    let protocol = read_protocol(parts.next()?)?;
     let mut end = || {
         let (host, port) = parts.next()?.split_once(':')?;
         Some((address(host)?, Port::new(decimal(port)?)))
     };
     Some((protocol, end()?, end()?))
+}
+
+fn read_protocol(text: &str) -> Option<Protocol> {
+    Some(match text {
+        "icmp" => Protocol::ICMP,
+        "tcp" => Protocol::TCP,
+        "udp" => Protocol::UDP,
+        other => Protocol(decimal(other.strip_prefix("ip/")?)?),
+    })
 }
 
 fn address(text: &str) -> Option<Ipv4Addr> {
@@ -366,6 +397,25 @@ impl ValueFields for FlowCount {
     }
 }
 
+impl ValueFields for Fragmented {
+    fn fields(&self) -> Value {
+        let spans = self.seen.iter().filter(|word| **word != 0).map(|word| {
+            let Span { start, end } = Span::from_word(*word);
+            if end == Span::INFINITY {
+                format!("from {}", start * 8)
+            } else {
+                format!("{}-{}", start * 8, end * 8 - 1)
+            }
+        });
+        json!({
+            "source_port": self.head.source_port.number(),
+            "destination_port": self.head.destination_port.number(),
+            "first_ticks": self.head.since.0,
+            "octets": spans.collect::<Vec<_>>(),
+        })
+    }
+}
+
 impl ValueFields for Flow {
     fn fields(&self) -> Value {
         json!({
@@ -467,6 +517,8 @@ mod tests {
         same::<BackendKey>("240.0.8.1,10.0.0.10");
         same::<UsageKey>("client:240.0.16.5");
         same::<UsageKey>("site:2");
+        same::<FragmentKey>("lan,udp,10.0.0.5,10.0.0.200,4711");
+        same::<FragmentKey>("link,ip/47,240.0.16.5,240.0.8.1,0");
         same::<NatKey>("icmp,10.0.0.10:0,10.0.0.250:77");
         assert_eq!(
             AllowKey::read("240.0.8.1,240.0.16.5").map(|key| key.write()).as_deref(),

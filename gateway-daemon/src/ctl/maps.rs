@@ -5,7 +5,7 @@
 
 use gateway_common::for_each_map;
 use gateway_common::map::{
-    Allows, Backends, Clock, Counter, Counters, Current, Flows, Kind, Map, Names, Nats,
+    Allows, Backends, Clock, Counter, Counters, Current, Flows, Fragments, Kind, Map, Names, Nats,
     OpeningNats, Openings, Plain, Ports, Presences, Routes, Services, SettingsSlots, Slots, Usages,
 };
 use gateway_dataplane::{MapEntry, MapSummary};

@@ -2,8 +2,8 @@
 
 use gateway_common::for_each_map;
 use gateway_common::map::{
-    ABI, Allows, Backends, Clock, Counters, Current, Flows, Map, Names, Nats, OpeningNats,
-    Openings, Ports, Presences, Routes, Services, SettingsSlots, Slots, Usages,
+    ABI, Allows, Backends, Clock, Counters, Current, Flows, Fragments, Map, Names, Nats,
+    OpeningNats, Openings, Ports, Presences, Routes, Services, SettingsSlots, Slots, Usages,
 };
 
 use super::{GENERATED, cell};
@@ -54,6 +54,7 @@ fn about(name: &str) -> (&'static str, Option<&'static str>) {
         Counters::NAME => ("what became of packets", Some("a label: no-policy")),
         Current::NAME => ("the generation in force", Some("0")),
         Flows::NAME => ("flows, and how they are translated here", None),
+        Fragments::NAME => ("datagrams of which not all fragments have come", None),
         Names::NAME => ("names of sites, services and rules, for people", None),
         Nats::NAME => ("which flow a back end's reply belongs to", None),
         Ports::NAME => ("ports that services declare", None),

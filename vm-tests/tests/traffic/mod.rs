@@ -69,6 +69,10 @@ pub(crate) struct Traffic {
     forwarded: Vec<(Side, u32, Vec<u8>)>,
     /// Frames that came in lately, to come again with other control bits.
     lately: Vec<Frame>,
+    /// Fragments that are to come soon.
+    trains: Vec<Frame>,
+    /// The number of the last datagram in fragments.
+    number: u16,
 }
 
 /// How many frames are remembered of each kind.
@@ -80,7 +84,14 @@ const SHORTEST: usize = ETHERNET + 1;
 
 impl Traffic {
     pub(crate) fn new(devices: Devices, random: Random) -> Self {
-        Self { devices, random, forwarded: Vec::new(), lately: Vec::new() }
+        Self {
+            devices,
+            random,
+            forwarded: Vec::new(),
+            lately: Vec::new(),
+            trains: Vec::new(),
+            number: 0,
+        }
     }
 
     /// The next frame.
@@ -92,7 +103,8 @@ impl Traffic {
             47..52 => self.relayed(),
             52..71 => self.reply(),
             71..77 => self.error(),
-            77..95 => self.again(),
+            77..83 => self.again(),
+            83..95 => self.fragment(),
             _ => self.noise(),
         };
         if self.random.chance(20) {
@@ -103,7 +115,11 @@ impl Traffic {
 
     /// Takes note of what became of a frame.
     pub(crate) fn saw(&mut self, frame: &Frame, verdict: &Verdict, after: &[u8]) {
-        if let Verdict::Forward(forward) = verdict {
+        // A fragment that came again much later would be taken as in time or not by the hundredth of a
+        // second.
+        let is_fragment =
+            frame.bytes.len() > 21 && (frame.bytes[20] & 0x3f, frame.bytes[21]) != (0, 0);
+        if let (Verdict::Forward(forward), false) = (verdict, is_fragment) {
             // Onto the LAN, answers come by the LAN; into a link, by that link.
             let side = match forward.egress.way {
                 Way::Lan | Way::Neighbour | Way::Host => Side::Lan,
@@ -242,6 +258,73 @@ impl Traffic {
             frame.bytes[47] = self.random.of(&flags);
         }
         frame
+    }
+
+    /// A fragment of one of a few datagrams at a time: mostly the next one, now and then another, a
+    /// missing or a doubled one.
+    fn fragment(&mut self) -> Frame {
+        if self.trains.is_empty() || (self.trains.len() < 60 && self.random.chance(10)) {
+            self.train();
+        }
+        if self.trains.is_empty() {
+            return self.client();
+        }
+        let next = if self.random.chance(80) { 0 } else { self.random.below(self.trains.len()) };
+        if self.random.chance(3) {
+            return self.trains[next].clone();
+        }
+        let frame = self.trains.remove(next);
+        if self.random.chance(3) && !self.trains.is_empty() {
+            // Lost on the way here.
+            return self.trains.remove(0);
+        }
+        frame
+    }
+
+    /// Cuts a packet into fragments that are to come.
+    fn train(&mut self) {
+        let whole = match self.random.below(20) {
+            0..8 => self.client(),
+            8..14 => self.remote(),
+            14..18 => self.reply(),
+            18 => self.relayed(),
+            _ => self.error(),
+        };
+        let length = whole.bytes.len().saturating_sub(TCP);
+        if length <= 8 || whole.bytes[14] != 0x45 {
+            return;
+        }
+        self.number = self.number.wrapping_add(1);
+        let most = if self.random.chance(15) { 40 } else { 5 };
+        let mut start = 0;
+        let mut train = Vec::new();
+        while start < length {
+            let left = (length - start).div_ceil(8);
+            let units = 1 + self.random.below((2 * left).div_ceil(most).max(3)).min(left - 1);
+            let first = if start == 0 { 8 * self.random.of(&[1, 3, 3, 4, 20]) } else { 0 };
+            let end = (start + (8 * units).max(first)).min(length);
+            // Overlapping the one before by a unit, now and then.
+            let start_here = if start > 0 && self.random.chance(2) { start - 8 } else { start };
+            train.push(self.cut(&whole, start_here, end, end < length));
+            start = end;
+        }
+        if most > 5 {
+            for place in 1..train.len() {
+                let other = 1 + self.random.below(train.len() - 1);
+                train.swap(place, other);
+            }
+        }
+        self.trains.extend(train);
+    }
+
+    fn cut(&self, whole: &Frame, start: usize, end: usize, more: bool) -> Frame {
+        let mut bytes = whole.bytes[..TCP].to_vec();
+        bytes.extend(&whole.bytes[TCP + start..TCP + end]);
+        let fragment = (start / 8) as u16 | if more { 0x2000 } else { 0 };
+        bytes[16..18].copy_from_slice(&((20 + end - start) as u16).to_be_bytes());
+        bytes[18..20].copy_from_slice(&self.number.to_be_bytes());
+        bytes[20..22].copy_from_slice(&fragment.to_be_bytes());
+        Frame { bytes, ..whole.clone() }
     }
 
     /// A question or an answer about who has an address.
