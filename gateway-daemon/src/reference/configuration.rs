@@ -349,7 +349,28 @@ const TABLES: &[Table] = &[
                 "backend",
                 Absent("none"),
                 "\"10.0.0.10\"",
-                "The host that serves it. Required if the service is at this site, refused otherwise.",
+                "The one host that serves it. This or `backends` is required if the service is at this \
+                 site, both are refused otherwise.",
+            ),
+            key(
+                "backends",
+                Absent("none"),
+                "[{ address = \"10.0.0.10\", weight = 2 }, { address = \"10.0.0.11\", state = \"drain\" }]",
+                "The hosts that serve it, at most 64. `weight`, 1 to 100 (default 1), is a host's share \
+                 of new flows. `state` is `use` (default) or `drain`: it keeps its flows and gets no new \
+                 ones. One that is removed loses its flows.",
+            ),
+            key(
+                "health",
+                Absent("all are held to serve"),
+                "{ kind = \"http\", port = 8080, path = \"/healthz\", status = 200, interval = \"2s\", \
+                 timeout = \"1s\", rise = 2, fall = 3 }",
+                "How the gateway asks each of them, from its own address on the LAN. `kind` is `tcp` \
+                 (connects), `http` (GET `path`, default `/`, answered with `status`, default 200) or \
+                 `icmp` (echo). `port` may be left out where the service has a single TCP port. Asked \
+                 every `interval` (default 2s); an answer may take `timeout` (default 1s). After `fall` \
+                 failures in a row (default 3) it gets no new flows, after `rise` answers (default 2) it \
+                 does again.",
             ),
             key(
                 "presence",
@@ -357,6 +378,17 @@ const TABLES: &[Table] = &[
                 "\"10.0.0.200\"",
                 "Its address here, out of the presence pool. Required if the service is at another \
                  site, refused otherwise.",
+            ),
+            key(
+                "exposures",
+                Absent("`client_presence` for the clients of every site"),
+                "[{ site = \"cloud\", clients = \"per-client\", from = \"10.0.0.0/28\", presences = \"10.0.0.208/28\" }]",
+                "What the clients of other sites appear as at this service, if it is here. \
+                 `clients`: `shared`, all as `client_presence`, their ports translated; \
+                 `per-client`, each as an address of its own out of `presences`, in the order of \
+                 `from`, their ports as they are. Every client that a rule lets in must be in `from`. \
+                 Services may share `presences` for the same `site` and `from`; a client's second use \
+                 of one port at one port of a back end is refused as `ports-exhausted`.",
             ),
         ],
     },
