@@ -162,6 +162,27 @@ fn the_second_device_has_a_name_that_fits_and_differs() {
     }
 }
 
+const BACKEND: &str = "backend = \"10.0.0.10\"";
+
+#[test]
+fn back_ends_and_their_health_read_back() {
+    let text = GOOD.replace(
+        BACKEND,
+        "backends = [{ address = \"10.0.0.10\", weight = 3 }, { address = \"10.0.0.11\", state = \
+         \"drain\" }]\nhealth = { kind = \"http\", port = 8080, path = \"/up?x=1\", fall = 5 }",
+    );
+    let model = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let rendered = model.to_string();
+    assert_eq!(parse(&rendered).unwrap_or_else(|error| panic!("{error}\n{rendered}")), model);
+    let service = &model.local_services()[0];
+    let weights: Vec<_> = service.backends.iter().map(|it| it.weight.number()).collect();
+    assert_eq!(weights, [3, 1]);
+    let health = service.health.as_ref().unwrap();
+    assert_eq!(health.probe.to_string(), "http 8080 /up?x=1 (200)");
+    assert_eq!((health.rise.number(), health.fall.number()), (2, 5));
+    assert_eq!((health.interval.seconds(), health.timeout.seconds()), (2, 1));
+}
+
 #[test]
 fn rules_without_effect_are_noted() {
     let text = format!(
@@ -387,6 +408,67 @@ const CASES: &[(&str, &str, &str, &[&str])] = &[
         "backend = \"10.0.0.10\"\npresence = \"10.0.0.203\"",
         "203",
         &["at this site", "remove `presence`"],
+    ),
+    // Back ends.
+    (BACKEND, "backends = []", "backends", &["the list is empty"]),
+    (
+        BACKEND,
+        "backend = \"10.0.0.10\"\nbackends = [{ address = \"10.0.0.11\" }]",
+        "backends",
+        &["keep one"],
+    ),
+    (BACKEND, "backends = [{ address = \"10.0.0\" }]", "backends", &["not an IPv4 address"]),
+    (
+        BACKEND,
+        "backends = [{ address = \"10.0.0.9\" }, { address = \"10.0.0.9\" }]",
+        "backends",
+        &["10.0.0.9 is in the list twice"],
+    ),
+    (
+        BACKEND,
+        "backends = [\n{ address = \"10.0.0.9\" },\n{ address = \"10.0.3.1\" }]",
+        "10.0.3.1",
+        &["backend 10.0.3.1", "10.0.0.0/24, 10.0.2.0/24"],
+    ),
+    (BACKEND, "backends = [{ address = \"10.0.0.9\", weight = 0 }]", "weight", &["from 1 to 100"]),
+    (BACKEND, "backends = [{ address = \"10.0.0.9\", state = \"off\" }]", "state", &["\"drain\""]),
+    (BACKEND, "backends = [{ address = \"10.0.0.9\", wait = 1 }]", "wait", &["unknown field"]),
+    (BACKEND, "backend = \"10.0.0.10\"\nhealth = { kind = \"ping\" }", "ping", &["\"icmp\""]),
+    (
+        BACKEND,
+        "backend = \"10.0.0.10\"\nhealth = { kind = \"icmp\", port = 80 }",
+        "health",
+        &["kind icmp has no `port`"],
+    ),
+    (
+        BACKEND,
+        "backend = \"10.0.0.10\"\nhealth = { kind = \"tcp\", path = \"/\" }",
+        "health",
+        &["kind tcp has no `path`"],
+    ),
+    (
+        BACKEND,
+        "backend = \"10.0.0.10\"\nhealth = { kind = \"http\", port = 80, path = \"a b\" }",
+        "health",
+        &["not a path"],
+    ),
+    (
+        BACKEND,
+        "backend = \"10.0.0.10\"\nhealth = { kind = \"icmp\", interval = \"1s\", timeout = \"2s\" }",
+        "health",
+        &["timeout 2s is longer than interval 1s"],
+    ),
+    (
+        BACKEND,
+        "backend = \"10.0.0.10\"\nhealth = { kind = \"icmp\", fall = 0 }",
+        "health",
+        &["from 1 to 100"],
+    ),
+    (
+        "presence = \"10.0.0.201\"",
+        "presence = \"10.0.0.201\"\nhealth = { kind = \"icmp\" }",
+        "health",
+        &["http.edge-b", "remove `health`"],
     ),
     ("presence = \"10.0.0.201\"", "", "[[service]]", &["http.edge-b", "set `presence`"]),
     ("10.0.0.201", "10.0.0.190", "190", &["http.edge-b", "outside presence_pool 10.0.0.192/26"]),
