@@ -123,7 +123,12 @@ fn what_cannot_be_is_refused_with_a_remedy() {
         ("{ site = \"edge\" }".to_owned(), named, "", "to no other site"),
         ("{ site = \"cloud\" }, { site = \"cloud\" }".to_owned(), named, "", "two exposures"),
         ("{ site = \"cloud\", clients = \"own\" }".to_owned(), named, "", "none of \"shared\""),
-        ("{ site = \"cloud\", clients = \"per-client\" }".to_owned(), named, "", "add what is missing"),
+        (
+            "{ site = \"cloud\", clients = \"per-client\" }".to_owned(),
+            named,
+            "",
+            "add what is missing",
+        ),
         ("{ site = \"cloud\", from = \"10.0.0.0/28\" }".to_owned(), named, "", "remove them"),
     ] {
         let text = text(&exposure, clients, more);

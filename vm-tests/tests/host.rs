@@ -10,13 +10,11 @@ use anyhow::{Context, Result, ensure};
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::namespace::Namespace;
-use vm_tests::lab::plan::{
-    CLOUD, ECHO, ECHO_PORT, EDGE_A, FILES, FILES_PORT, GATEWAY, SitePlan,
-};
+use vm_tests::lab::plan::{CLOUD, ECHO, ECHO_PORT, EDGE_A, FILES, FILES_PORT, GATEWAY, SitePlan};
 use vm_tests::lab::sweep::leftovers;
 use vm_tests::lab::traffic::{self, Conversation};
 use vm_tests::lab::wait::wait_for;
-use vm_tests::lab::{Lab, binaries};
+use vm_tests::lab::{Lab, binaries, scenario};
 
 const BOUND: Duration = Duration::from_secs(15);
 const REFUSAL_BOUND: Duration = Duration::from_secs(2);
@@ -92,10 +90,7 @@ fn with_host(steps: impl FnOnce(&mut Lab, &Namespace) -> Result<()>) -> Result<(
     Ok(())
 }
 
-fn prepared(
-    lab: &mut Lab,
-    steps: impl FnOnce(&mut Lab, &Namespace) -> Result<()>,
-) -> Result<()> {
+fn prepared(lab: &mut Lab, steps: impl FnOnce(&mut Lab, &Namespace) -> Result<()>) -> Result<()> {
     let container = make_container(lab)?;
     edit(lab, &EDGE_A, |text| {
         text + "\n[host]\nnetworks = [\"172.17.0.0/24\"]\n" + &rules_and_services(&EDGE_A)
@@ -206,4 +201,13 @@ fn the_hosts_own_way_in_is_made_again_and_goes_with_the_data_path() -> Result<()
         ensure!(!host.ip("route show")?.contains("10.0.0.192/26"), "the route is left");
         Ok(())
     })
+}
+
+/// What the demo shows, on a lab as it is without this test.
+#[test]
+fn the_host_becomes_a_client_while_traffic_goes_on() -> Result<()> {
+    let mut lab = Lab::up(LabName::unique(), Choices::default())?;
+    let outcome = scenario::gateway_host_calls_cloud(&mut lab).with_context(|| lab.logs());
+    lab.down()?;
+    outcome.map(drop)
 }

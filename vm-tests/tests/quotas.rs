@@ -11,7 +11,9 @@ use vm_tests::lab::Lab;
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::namespace::Namespace;
-use vm_tests::lab::plan::{CLIENT, CLOUD, ECHO, ECHO_PORT, EDGE_A, EDGE_B, Rule, SitePlan, VISITOR};
+use vm_tests::lab::plan::{
+    CLIENT, CLOUD, ECHO, ECHO_PORT, EDGE_A, EDGE_B, Rule, SitePlan, VISITOR,
+};
 use vm_tests::lab::traffic::Conversation;
 
 /// The least a site file may ask for, so that a flood is soon one.
@@ -27,9 +29,8 @@ fn limited(
 ) -> Result<()> {
     let choices = Choices { flow_capacity: CAPACITY, ..Choices::default() };
     let mut lab = Lab::network(LabName::unique(), choices)?;
-    let outcome = prepare(&mut lab, quotas, at)
-        .and_then(|()| steps(&mut lab))
-        .with_context(|| lab.logs());
+    let outcome =
+        prepare(&mut lab, quotas, at).and_then(|()| steps(&mut lab)).with_context(|| lab.logs());
     lab.down()?;
     outcome
 }
@@ -84,7 +85,10 @@ fn a_client_that_floods_harms_only_itself() -> Result<()> {
         flood_connections(&client, FLOOD)?;
         let refused = lab.gateway(&EDGE_A).refused("client-quota")?;
         ensure!(refused >= u64::from(FLOOD), "only {refused} refusals");
-        ensure!(lab.gateway(&EDGE_A).refused("flow-table-full")? == 0, "the flood filled the table");
+        ensure!(
+            lab.gateway(&EDGE_A).refused("flow-table-full")? == 0,
+            "the flood filled the table"
+        );
         own.say("still here", BOUND).context("the flooding client's own connection")?;
         others.say("still here", BOUND).context("another client's connection")?;
         converse(&visitor).context("a new connection of another client")?;

@@ -3,6 +3,7 @@
 //!
 //! They use the lab's own servers and clients and `ping`, so that a guest needs nothing more.
 
+use std::fs;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::gateway::{Build, START_BOUND, Verdict};
 use super::namespace::Namespace;
 use super::plan::{
     AGENT_A, AGENT_B, CLIENT_PRESENCE, CLOUD, ECHO, ECHO_PORT, EDGE_A, EDGE_B, FILES, FILES_PORT,
-    HTTP_PORT, Rule, SITES, ServicePlan, VISITOR,
+    GATEWAY, HTTP_PORT, Rule, SITES, ServicePlan, VISITOR,
 };
 use super::traffic::{self, Body, Conversation, Download};
 use super::wait::wait_unless_failed;
@@ -214,6 +215,27 @@ fn abi(lab: &Lab) -> Result<u64> {
     found.dedup();
     ensure!(found.len() == 1, "the gateways have map ABIs {found:?}");
     Ok(found[0])
+}
+
+/// Edge A's gateway host is a client itself for a while: a process on it uses the cloud's echo server,
+/// beside a host of its LAN.
+pub fn gateway_host_calls_cloud(lab: &mut Lab) -> Result<String> {
+    const RULE: &str = "edge-a-gateway-host";
+    let mut bystander = converse(&lab.site(&EDGE_A).client)?;
+    lab.allow(Rule::new(RULE, &EDGE_A, GATEWAY, &ECHO))?;
+    let gateway = lab.gateway(&EDGE_A);
+    let file = gateway.site_file();
+    fs::write(&file, fs::read_to_string(&file)? + "\n[host]\n")?;
+    let logged = gateway.reload()?;
+    ensure!(!logged.contains("reload failed"), "{logged}");
+    let host = gateway.namespace().clone();
+    let mut conversation = converse(&host).context("as a process of the gateway host")?;
+    conversation.say("from the gateway host", ANSWER_BOUND)?;
+    must_be_refused(&host, FILES.at(FILES_PORT)).context("what no rule allows the host")?;
+    bystander.say("still here", ANSWER_BOUND)?;
+    let seen = conversation.greeting().to_owned();
+    lab.forbid(RULE)?;
+    Ok(format!("{GATEWAY} got through by presence0: {seen:?}; what no rule allows it is refused"))
 }
 
 fn must_trace_refused(lab: &Lab) -> Result<String> {

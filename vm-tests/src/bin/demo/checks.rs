@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use vm_tests::lab::dns;
+use vm_tests::lab::failover;
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::plan::{
@@ -85,6 +86,9 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
 
     report.part("Permission");
     report.check("a client that no rule names tries", || scenario::visitor_is_refused(lab));
+    report.check("a process on edge A's gateway host calls the cloud", || {
+        scenario::gateway_host_calls_cloud(lab)
+    });
     match scenario::rule_added_and_removed(lab) {
         Ok([added, removed]) => {
             report.line("a rule for it is added, the gateways reload", Ok(added));
@@ -94,6 +98,11 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
             report.line("a rule for it is added and removed", Err(error));
         }
     }
+
+    report.part("A back end that dies");
+    report.check("one of two back ends in the cloud is killed", || {
+        failover::back_end_fails_over(lab)
+    });
 
     report.part("A daemon that dies");
     report.check("every gatewayd is killed with -9 in the middle of a download", || {
