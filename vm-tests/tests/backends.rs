@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use vm_tests::lab::failover;
 use vm_tests::lab::gateway::{Choices, Gateway};
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::namespace::Namespace;
@@ -265,4 +266,14 @@ fn a_back_end_that_nobody_asks_about_is_reported_when_its_address_is_not_resolve
             Ok(lab.site(&CLOUD).gateway.log().contains("the back end is unreachable"))
         })
     })
+}
+
+#[test]
+fn the_demo_shows_a_back_end_that_fails_over() -> Result<()> {
+    let mut lab = Lab::up(LabName::unique(), Choices::default())?;
+    let outcome = failover::back_end_fails_over(&mut lab);
+    let outcome = outcome.with_context(|| lab.site(&CLOUD).gateway.log_tail());
+    lab.down()?;
+    ensure!(outcome?.contains("20 of 20"), "no connection was counted");
+    Ok(())
 }

@@ -6,6 +6,7 @@
 
 pub mod binaries;
 pub mod dns;
+pub mod failover;
 pub mod gateway;
 pub mod name;
 pub mod namespace;
