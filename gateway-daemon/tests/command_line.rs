@@ -140,6 +140,10 @@ fn explain_needs_neither_root_nor_a_gateway() {
     let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(all.as_array().unwrap().len(), gateway_common::Reason::ALL.len());
 
+    let output = run(GATEWAYCTL, &["explain", "-o", "yaml"]);
+    let same: serde_json::Value = yaml_serde::from_slice(&output.stdout).unwrap();
+    assert_eq!(same, all, "YAML has what JSON has");
+
     let output = run(GATEWAYCTL, &["explain", "bad-weather"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("\"bad-weather\""), "{}", stderr(&output));

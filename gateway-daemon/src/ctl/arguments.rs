@@ -37,6 +37,8 @@ pub enum Output {
     Table,
     /// For programs: field names do not change.
     Json,
+    /// The same fields as YAML.
+    Yaml,
 }
 
 /// What to do.

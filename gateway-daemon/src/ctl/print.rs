@@ -1,4 +1,5 @@
-//! How answers are printed: as tables for people, as JSON for programs.
+//! The one way out for answers: as tables for people, as JSON or YAML for programs, which are two
+//! writings of the same fields. Used by every command that answers.
 
 use std::io::{self, Write as _};
 
@@ -18,6 +19,7 @@ pub(crate) fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
     let text = match output {
         Output::Table => answer.text(),
         Output::Json => serde_json::to_string_pretty(answer)? + "\n",
+        Output::Yaml => yaml(answer)?,
     };
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -25,6 +27,19 @@ pub(crate) fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// A value as a YAML document, with a line break at its end. What a reader of YAML 1.1 might take for
+/// something else than a string (`on`, `5:30`) is quoted.
+pub(crate) fn yaml(value: &impl Serialize) -> io::Result<String> {
+    // Each value on a line of its own, however long, so that it can be searched for.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let mut text =
+        serde_saphyr::to_string_with_options(value, options).map_err(io::Error::other)?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 /// Rows under a heading; without rows, what `none` says.
@@ -91,6 +106,9 @@ fn trimmed(table: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -103,6 +121,40 @@ mod tests {
             pairs([("site", "a".into()), ("generation", "7".into())]),
             "site        a\ngeneration  7\n"
         );
+    }
+
+    fn read_back(value: &serde_json::Value) -> serde_json::Value {
+        let text = yaml(value).unwrap();
+        assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text}");
+        yaml_serde::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[test]
+    fn yaml_is_what_an_independent_parser_reads() {
+        let value = json!({
+            "empty": [], "none": null, "nothing": {}, "large": u64::MAX, "negative": -1,
+            "nested": [{"a": [1, 2]}, {"a": []}, [[], {}]],
+            "strings": [
+                "", " ", "on", "No", "~", "null", "5:30", "0x10", "1e3", "1_000", "2026-11-21", "*",
+                "tcp/*", "&a", "- a", "a: b", "a #b", "#1 (gone)", "240.0.8.1", "::1", "[x]", "{x}",
+                "a\nb\n", "a\ttab", "\u{7}", "é", "=", "<<", "!x", "%x", "@x", "`x`", "|", ">", "'",
+                "\"", "\\", "x:", ": x", "?", "? x", ",", ".5", "+1", "-", "--- ", "...",
+            ],
+        });
+        assert_eq!(read_back(&value), value);
+        for text in value["strings"].as_array().unwrap() {
+            assert_eq!(read_back(text), *text, "alone");
+            let key = json!({ text.as_str().unwrap(): text });
+            assert_eq!(read_back(&key), key, "as a key");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_string_survives_yaml(text in "\\PC{0,40}|[ -~\n]{0,40}") {
+            let value = json!([{ "value": text }]);
+            prop_assert_eq!(read_back(&value), value);
+        }
     }
 
     #[test]
