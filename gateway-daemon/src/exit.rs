@@ -1,13 +1,14 @@
-//! What an error means for the exit code: 2 when the operator's files must change, else 1.
+//! What an error means for the exit code: 2 when the operator's files or command line must change, else 1.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::ctl;
 use crate::gateway::GatewayError;
 use crate::link::LinkError;
 
-/// Exit code of a program whose configuration is at fault.
+/// Exit code of a program whose configuration or command line is at fault.
 pub const CONFIGURATION: u8 = 2;
 /// Exit code of a program that failed otherwise.
 pub const FAILURE: u8 = 1;
@@ -22,6 +23,7 @@ pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
 pub fn code(error: &anyhow::Error) -> u8 {
     let configuration = error.chain().any(|cause| {
         cause.is::<ConfigError>()
+            || ctl::is_usage(cause)
             || cause.downcast_ref::<LinkError>().is_some_and(LinkError::is_configuration)
             || cause.downcast_ref::<GatewayError>().is_some_and(GatewayError::is_configuration)
     });

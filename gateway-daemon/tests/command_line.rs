@@ -124,6 +124,10 @@ fn a_command_line_without_sense_is_refused() {
         (GATEWAYCTL, &["trace", "--from", "10.0.0.5"]),
         (GATEWAYCTL, &["--instance", "UPPER", "status"]),
         (GATEWAYCTL, &["-o", "xml", "explain"]),
+        (GATEWAYCTL, &["flow", "list", "--client", "10.0.0.5/40"]),
+        (GATEWAYCTL, &["flow", "list", "--state", "half"]),
+        (GATEWAYCTL, &["flow", "list", "--limit", "0"]),
+        (GATEWAYCTL, &["flow", "list", "--interval", "1s"]),
     ] {
         let output = run(program, words);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {}", stderr(&output));
@@ -145,7 +149,7 @@ fn explain_needs_neither_root_nor_a_gateway() {
     assert_eq!(same, all, "YAML has what JSON has");
 
     let output = run(GATEWAYCTL, &["explain", "bad-weather"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("\"bad-weather\""), "{}", stderr(&output));
 }
 

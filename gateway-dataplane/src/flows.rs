@@ -149,7 +149,15 @@ impl<'a> Usage<'a> {
 
 /// All flows, confirmed or not, each once, ordered by the bytes of their keys.
 pub(crate) fn all_flows(maps: &Maps) -> Result<Vec<(FlowKey, Flow)>, TableError> {
-    once::<_, _, 16>(maps.openings.entries().chain(maps.flows.entries()))
+    once::<_, _, 16>(each_flow(maps))
+}
+
+/// Flows one by one, unconfirmed ones first: one that is confirmed meanwhile comes twice, but is not
+/// missed.
+pub(crate) fn each_flow(
+    maps: &Maps,
+) -> impl Iterator<Item = Result<(FlowKey, Flow), TableError>> + '_ {
+    maps.openings.entries().chain(maps.flows.entries())
 }
 
 /// All reserved ports, likewise.

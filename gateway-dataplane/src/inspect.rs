@@ -118,6 +118,18 @@ impl Inspector {
         Ok(flows::all_flows(&self.maps)?)
     }
 
+    /// The flows one by one, unconfirmed ones first, without keeping them. While the programs add and
+    /// remove some, one may come twice or be missed.
+    pub fn each_flow(&self) -> impl Iterator<Item = Result<(FlowKey, Flow), InspectError>> {
+        flows::each_flow(&self.maps).map(|entry| Ok(entry?))
+    }
+
+    /// The entry with this key as the programs would find it now: in a trie the longest match.
+    pub fn entry<M: Map>(&self, key: &M::Key) -> Result<Option<M::Value>, InspectError> {
+        let table = Table::<M>::open(&self.pins.map(M::NAME), self.capacity::<M>())?;
+        Ok(table.find(key)?)
+    }
+
     /// All reserved ports, ordered by the bytes of their keys.
     pub fn nats(&self) -> Result<Vec<(NatKey, FlowKey)>, InspectError> {
         Ok(flows::all_nats(&self.maps)?)
@@ -184,16 +196,11 @@ impl Inspector {
         name: &str,
         want: Want<'_>,
     ) -> Result<(&'static str, Shape, Found), InspectError> {
-        let capacity = |declared: u32, name: &str| match name {
-            Flows::NAME | Nats::NAME => self.flow_capacity,
-            Openings::NAME | OpeningNats::NAME => opening_capacity(self.flow_capacity),
-            _ => declared,
-        };
         macro_rules! dispatch {
             ($($map:ident),+) => {
                 match name {
                     $($map::NAME => {
-                        let capacity = capacity($map::CAPACITY, name);
+                        let capacity = self.capacity::<$map>();
                         let found = read::<$map>(&self.pins, capacity, want)?;
                         Ok(($map::NAME, Shape::of::<$map>(capacity), found))
                     })+
@@ -202,6 +209,15 @@ impl Inspector {
             };
         }
         for_each_map!(dispatch)
+    }
+
+    /// Most entries of a map.
+    fn capacity<M: Map>(&self) -> u32 {
+        match M::NAME {
+            Flows::NAME | Nats::NAME => self.flow_capacity,
+            Openings::NAME | OpeningNats::NAME => opening_capacity(self.flow_capacity),
+            _ => M::CAPACITY,
+        }
     }
 }
 

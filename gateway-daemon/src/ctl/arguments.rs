@@ -3,9 +3,12 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use gateway_common::map::FlowState;
 use gateway_control::model::{InstanceName, SiteName};
 
+use super::filter::{self, Clients, Interval, PortRange};
 use super::packet::{Flags, TraceProtocol};
 
 /// Shows, tests and removes the data path of a Presence gateway.
@@ -116,8 +119,50 @@ pub enum BackendCommand {
 /// About flows.
 #[derive(Debug, Subcommand)]
 pub enum FlowCommand {
-    /// List flows, the busiest first.
-    List,
+    /// List flows, the busiest first, or follow what becomes of them.
+    List(FlowListArguments),
+}
+
+/// Which flows to show, and for how long. A flow is shown if all that is given holds for it.
+#[derive(Args, Clone, Debug)]
+pub struct FlowListArguments {
+    /// Of this service.
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// Of clients or services of this site.
+    #[arg(long, value_name = "SITE")]
+    pub site: Option<String>,
+    /// Of these clients, as they are called here or by transit address.
+    #[arg(long, value_name = "ADDRESS|PREFIX")]
+    pub client: Option<Clients>,
+    /// Of this protocol: `tcp`, `udp`, `icmp` or a number.
+    #[arg(long)]
+    pub protocol: Option<TraceProtocol>,
+    /// To these ports of the service, as clients or as its back end has them.
+    #[arg(long, value_name = "PORT|LOW-HIGH")]
+    pub port: Option<PortRange>,
+    /// In one of these states, separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = states())]
+    pub state: Vec<FlowState>,
+    /// At most so many; with --follow, end after so many lines.
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Print flows as they are opened, confirmed and closed, until interrupted. With -o json, an object
+    /// a line.
+    ///
+    /// Flows are looked at every --interval: one that lasts for less may be missed, and of one that is
+    /// closed, what it carried since the last look is not counted.
+    #[arg(long)]
+    pub follow: bool,
+    /// How often --follow looks, from 100ms to 3600s.
+    #[arg(long, default_value = "1s", requires = "follow")]
+    pub interval: Interval,
+}
+
+/// The states of flows by their labels.
+fn states() -> impl TypedValueParser<Value = FlowState> {
+    PossibleValuesParser::new(FlowState::ALL.map(FlowState::label))
+        .try_map(|label| filter::state(&label))
 }
 
 /// About maps.

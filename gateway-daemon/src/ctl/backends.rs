@@ -9,7 +9,7 @@ use gateway_common::map::{BackendKey, BackendState, Flow, FlowKey, ServiceKind};
 use gateway_control::model::SiteModel;
 use serde::Serialize;
 
-use super::presences::service_name;
+use super::names::service_name;
 use super::print::{Answer, or_dash, seconds, table};
 use crate::health::Account;
 

@@ -8,7 +8,7 @@ use gateway_common::desired::Tables;
 use gateway_common::map::{Direction, Flow, FlowKey};
 use serde::Serialize;
 
-use super::presences::{route_to, service_name, site_name};
+use super::names::{route_to, service_name, site_name};
 use super::print::{Answer, octets, or_dash, seconds, table};
 
 /// Flows, those that carried most first.
@@ -56,24 +56,34 @@ pub(crate) struct Row {
 }
 
 impl Flows {
-    /// These flows at the moment `now`, their ends named by `tables` of this generation.
+    /// At most `limit` of these flows at the moment `now`, their ends named by `tables` of this
+    /// generation.
     pub(crate) fn of(
         tables: &Tables,
         generation: u32,
         flows: &[(FlowKey, Flow)],
         now: Ticks,
+        limit: Option<usize>,
     ) -> Self {
-        let mut rows: Vec<Row> =
-            flows.iter().map(|(key, flow)| Row::of(tables, generation, key, flow, now)).collect();
-        rows.sort_by_key(|row| {
-            (Reverse(row.bytes_to_service + row.bytes_to_client), row.client, row.client_port)
+        let mut busiest: Vec<&(FlowKey, Flow)> = flows.iter().collect();
+        busiest.sort_by_key(|(key, flow)| {
+            let octets: u64 = flow.bytes.iter().sum();
+            (Reverse(octets), Ipv4Addr::from(key.client), key.client_port.number())
         });
-        Self(rows)
+        let rows = busiest.into_iter().take(limit.unwrap_or(usize::MAX));
+        Self(rows.map(|(key, flow)| Row::of(tables, generation, key, flow, now)).collect())
     }
 }
 
 impl Row {
-    fn of(tables: &Tables, generation: u32, key: &FlowKey, flow: &Flow, now: Ticks) -> Self {
+    /// A flow at the moment `now`, its ends named by `tables` of this generation.
+    pub(crate) fn of(
+        tables: &Tables,
+        generation: u32,
+        key: &FlowKey,
+        flow: &Flow,
+        now: Ticks,
+    ) -> Self {
         let [packets_to_service, packets_to_client] =
             [Direction::Forward, Direction::Reverse].map(|way| flow.packets[way as usize]);
         let [bytes_to_service, bytes_to_client] =
@@ -172,7 +182,7 @@ mod tests {
     #[test]
     fn flows_have_named_ends_and_the_busiest_comes_first() {
         let flows = [flow(100, 40000), flow(5000, 40001)];
-        let answer = Flows::of(&sample::tables(), 7, &flows, Ticks(600));
+        let answer = Flows::of(&sample::tables(), 7, &flows, Ticks(600), None);
         let text = answer.text();
         let rows: Vec<Vec<&str>> =
             text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
@@ -186,7 +196,10 @@ mod tests {
         assert_eq!(json[1]["client_port"], 40000);
         assert_eq!(json[1]["bytes_to_service"], 100);
         assert_eq!(json[1]["current"], true);
-        assert_eq!(Flows::of(&sample::tables(), 7, &[], Ticks(0)).text(), "no flows\n");
+        let busiest = Flows::of(&sample::tables(), 7, &flows, Ticks(600), Some(1));
+        assert_eq!(serde_json::to_value(&busiest).unwrap()[0], json[0]);
+        assert_eq!(busiest.0.len(), 1);
+        assert_eq!(Flows::of(&sample::tables(), 7, &[], Ticks(0), None).text(), "no flows\n");
     }
 
     #[test]

@@ -5,17 +5,23 @@
 //! |---|---|
 //! | arguments | the command line |
 //! | run | what each command reads and calls |
-//! | presences, backends, flows, links, counters, status, maps, trace | the answers, pure: from what was read to rows |
-//! | packet, entry | frames and map entries as text |
-//! | print | tables and JSON |
+//! | presences, backends, flows, links, counters, status, maps, trace, explain | the answers, pure: from what was read to rows |
+//! | filter, follow | which flows are wanted, and what became of them since the last look; pure |
+//! | watch | the loop of `flow list --follow` |
+//! | packet, entry, names | frames, map entries and what is named, as text |
+//! | print | tables, JSON and YAML |
 
 mod arguments;
 mod backends;
 mod counters;
 pub(crate) mod entry;
+mod explain;
+mod filter;
 mod flows;
+mod follow;
 mod links;
 pub(crate) mod maps;
+mod names;
 mod packet;
 mod presences;
 mod print;
@@ -24,6 +30,14 @@ mod run;
 mod sample;
 mod status;
 mod trace;
+mod watch;
 
 pub use arguments::{Arguments, Command, Output};
 pub use run::run;
+
+/// Whether an error is of the command line rather than of the gateway.
+pub(crate) fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<explain::UnknownReason>()
+        || error.is::<filter::FilterError>()
+        || error.downcast_ref().is_some_and(trace::TraceError::is_usage)
+}

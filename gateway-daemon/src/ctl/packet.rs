@@ -12,7 +12,22 @@ use serde::Serialize;
 
 /// A protocol as an operator names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceProtocol(pub Protocol);
+pub enum TraceProtocol {
+    /// By its number; ICMP stands for an echo request.
+    Number(Protocol),
+    /// ICMP, an echo reply.
+    EchoReply,
+}
+
+impl TraceProtocol {
+    /// Its number.
+    pub fn number(self) -> Protocol {
+        match self {
+            Self::Number(protocol) => protocol,
+            Self::EchoReply => Protocol::ICMP,
+        }
+    }
+}
 
 /// TCP control bits as an operator lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,13 +102,16 @@ impl FromStr for TraceProtocol {
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str| {
             text.parse().map(Protocol).map_err(|_| {
-                format!("{text:?} is no protocol: write tcp, udp, icmp or a number from 0 to 255")
+                format!(
+                    "{text:?} is no protocol: write tcp, udp, icmp, icmp-reply or a number from 0 to 255"
+                )
             })
         };
-        Ok(Self(match text {
+        Ok(Self::Number(match text {
             "tcp" => Protocol::TCP,
             "udp" => Protocol::UDP,
             "icmp" | "icmp-echo" => Protocol::ICMP,
+            "icmp-reply" => return Ok(Self::EchoReply),
             other => number(other.strip_prefix("ip/").unwrap_or(other))?,
         }))
     }
@@ -173,8 +191,9 @@ mod tests {
     #[test]
     fn protocols_by_name_and_number() {
         for (text, number) in [("tcp", 6), ("udp", 17), ("icmp", 1), ("132", 132), ("ip/47", 47)] {
-            assert_eq!(text.parse(), Ok(TraceProtocol(Protocol(number))));
+            assert_eq!(text.parse(), Ok(TraceProtocol::Number(Protocol(number))));
         }
+        assert_eq!("icmp-reply".parse(), Ok(TraceProtocol::EchoReply));
         assert!("sctp".parse::<TraceProtocol>().is_err());
         assert!("256".parse::<TraceProtocol>().is_err());
     }

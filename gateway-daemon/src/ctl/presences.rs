@@ -3,11 +3,12 @@
 use std::net::Ipv4Addr;
 
 use gateway_common::desired::Tables;
-use gateway_common::map::{NameKey, NameKind, PortKey, PortMapping, PresenceKind, Route};
+use gateway_common::map::{PortKey, PortMapping, PresenceKind};
 use gateway_common::{Port, TransitAddress};
 use serde::Serialize;
 
 use super::entry::port_text;
+use super::names::{route_to, service_name, site_name};
 use super::print::{Answer, or_dash, table};
 
 /// The presences, by address.
@@ -84,27 +85,6 @@ impl Answer for Presences {
         });
         table(["address", "stands for", "ports", "site", "link"], rows, "no presences")
     }
-}
-
-/// The name of the service with this transit address.
-pub(crate) fn service_name(tables: &Tables, service: TransitAddress) -> String {
-    let key = NameKey::new(NameKind::Service, service.0.number());
-    match tables.names.get(&key) {
-        Some(name) => name.as_str().to_owned(),
-        None => service.to_string(),
-    }
-}
-
-/// Who owns a transit address.
-pub(crate) fn route_to(tables: &Tables, address: TransitAddress) -> Option<Route> {
-    let pool = &tables.settings.transit;
-    let route = tables.routes.get(&Route::granule(pool, address)).copied();
-    route.filter(|route| pool.contains(address.0) && route.is_set())
-}
-
-/// The name of the site that a route leads to.
-pub(crate) fn site_name(tables: &Tables, route: Route) -> String {
-    tables.name(NameKey::new(NameKind::Site, route.site.0))
 }
 
 /// The ports of a service as a site file writes them: ranges, which tables hold in parts, joined.

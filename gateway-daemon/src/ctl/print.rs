@@ -2,8 +2,11 @@
 //! writings of the same fields. Used by every command that answers.
 
 use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd as _;
 
 use comfy_table::{Table, presets};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use super::arguments::Output;
@@ -21,11 +24,73 @@ pub(crate) fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
         Output::Json => serde_json::to_string_pretty(answer)? + "\n",
         Output::Yaml => yaml(answer)?,
     };
+    put(&text).map(|_| ())
+}
+
+/// One of the answers that come one after the other.
+pub(crate) trait Line: Serialize {
+    /// Its columns for people, each with the width that most of its cells fit into.
+    const COLUMNS: &'static [(&'static str, usize)];
+
+    /// Its cells, as many as there are columns.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// Answers printed as they come about: rows of a table, JSON objects a line each, YAML documents.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    output: Output,
+}
+
+impl Feed {
+    /// A feed of this form.
+    pub(crate) fn new(output: Output) -> Self {
+        Self { output }
+    }
+
+    /// Prints what stands above all rows of a table; nothing in other forms.
+    pub(crate) fn heading<L: Line>(&self) -> io::Result<ControlFlow<()>> {
+        match self.output {
+            Output::Table => put(&row::<L>(L::COLUMNS.iter().map(|(name, _)| name.to_uppercase()))),
+            Output::Json | Output::Yaml => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Prints one; break if nobody reads any more.
+    pub(crate) fn put<L: Line>(&self, line: &L) -> io::Result<ControlFlow<()>> {
+        put(&match self.output {
+            Output::Table => row::<L>(line.cells()),
+            Output::Json => serde_json::to_string(line)? + "\n",
+            Output::Yaml => format!("---\n{}", yaml(line)?),
+        })
+    }
+}
+
+/// Whether anybody may still read standard output: not if it is a pipe whose reader is gone.
+pub(crate) fn is_anybody_reading() -> bool {
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    match poll(&mut polled, PollTimeout::ZERO) {
+        Ok(_) => polled[0].revents().is_none_or(|events| {
+            !events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL)
+        }),
+        Err(_) => true,
+    }
+}
+
+fn row<L: Line>(cells: impl IntoIterator<Item = String>) -> String {
+    let cells = cells.into_iter().zip(L::COLUMNS);
+    let padded = cells.map(|(cell, (_, width))| format!("{cell:<width$}  "));
+    padded.collect::<String>().trim_end().to_owned() + "\n"
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+fn put(text: &str) -> io::Result<ControlFlow<()>> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // A reader that has seen enough (`| head`) is no failure.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error),
     }
 }
 

@@ -13,11 +13,13 @@ use gateway_control::model::{InstanceName, SiteModel};
 use gateway_dataplane::{BPFFS, FoundAttachment, Inspector, Observed, Program, now};
 
 use super::arguments::{
-    Arguments, BackendCommand, Command, FlowCommand, LinkCommand, MapCommand, Output,
-    PresenceCommand, TraceArguments,
+    Arguments, BackendCommand, Command, FlowCommand, FlowListArguments, LinkCommand, MapCommand,
+    Output, PresenceCommand, TraceArguments,
 };
 use super::backends::{self, Backends};
-use super::counters::{Counts, Explanations};
+use super::counters::Counts;
+use super::explain::Explanations;
+use super::filter::Filter;
 use super::flows::Flows;
 use super::links::{FoundDevice, Links};
 use super::maps::{self, Entries, MapList};
@@ -25,6 +27,7 @@ use super::presences::Presences;
 use super::print::print;
 use super::status::{self, Attached, Daemon, Status};
 use super::trace::{Traced, resolve};
+use super::watch;
 use crate::health::{self, Neighbours};
 use crate::host_link;
 use crate::instance::{Instance, RUN_DIRECTORY};
@@ -125,10 +128,11 @@ impl Place {
                 print(&Presences::of(&tables, |index| named(&names, index)), output)?;
             }
             Command::Backend(BackendCommand::List) => print(&self.backends().await?, output)?,
-            Command::Flow(FlowCommand::List) => {
-                let Observed { tables, generation, .. } = self.inspector.observe()?;
-                let flows = self.inspector.flows()?;
-                print(&Flows::of(&tables, generation, &flows, now()), output)?;
+            Command::Flow(FlowCommand::List(arguments)) if arguments.follow => {
+                watch::follow(&self.inspector, &arguments, output).await?;
+            }
+            Command::Flow(FlowCommand::List(arguments)) => {
+                print(&self.flows(&arguments)?, output)?;
             }
             Command::Map(MapCommand::List) => {
                 print(&MapList::of(self.inspector.maps()?), output)?;
@@ -243,6 +247,17 @@ impl Place {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Ok(Links::of(&devices, account.as_ref(), self.in_force.as_ref(), now))
+    }
+
+    fn flows(&self, arguments: &FlowListArguments) -> Result<Flows> {
+        let Observed { tables, generation, .. } = self.inspector.observe()?;
+        let filter = Filter::resolve(arguments, &tables)?;
+        let mut flows = self.inspector.flows()?;
+        flows.retain(|(key, flow)| {
+            filter.wants(&tables, key, flow) && filter.wants_state(flow.state())
+        });
+        let limit = arguments.limit.and_then(|limit| usize::try_from(limit).ok());
+        Ok(Flows::of(&tables, generation, &flows, now(), limit))
     }
 
     async fn backends(&self) -> Result<Backends> {

@@ -12,16 +12,17 @@ use serde::Serialize;
 
 use super::arguments::TraceArguments;
 use super::entry::label;
+use super::explain::Words;
+use super::names::{service_named, services};
 use super::packet::{Flags, Summary, TraceProtocol};
-use super::presences::service_name;
 use super::print::{Answer, pairs};
 
 /// Why a packet cannot be traced as it was described.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TraceError {
     /// No such service.
-    #[error("there is no service {0} here; `gatewayctl map dump names` lists services")]
-    NoService(String),
+    #[error("--to {0}: there is no such service here; give an address, or one of: {1}")]
+    NoService(String, String),
     /// A service of this site has no presence here.
     #[error(
         "service {0} is at this site, so its clients come from links; name one with --from-site, \
@@ -65,6 +66,13 @@ pub(crate) enum TraceError {
     NoInterface(&'static str),
 }
 
+impl TraceError {
+    /// Whether the command line is at fault: not if what it needs is missing here.
+    pub(crate) fn is_usage(&self) -> bool {
+        !matches!(self, Self::NoRecord | Self::NoInterface(_))
+    }
+}
+
 /// What the programs would do.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Traced {
@@ -95,8 +103,9 @@ pub(crate) struct Why {
     pub label: &'static str,
     /// Its number.
     pub number: u8,
-    /// What it means and what to do.
-    pub help: &'static str,
+    /// What is to be said of it.
+    #[serde(flatten)]
+    pub words: Words,
 }
 
 /// A rule.
@@ -161,7 +170,7 @@ impl Traced {
         };
         let reason = match report.counter {
             Counter::Refused(reason) => {
-                Some(Why { label: reason.label(), number: reason as u8, help: reason.help() })
+                Some(Why { label: reason.label(), number: reason as u8, words: reason.into() })
             }
             Counter::Outcome(_) => None,
         };
@@ -209,7 +218,8 @@ impl Answer for Traced {
             ("packet", shown(&self.packet)),
             ("program", Some(self.program.to_owned())),
             ("verdict", Some(verdict)),
-            ("reason", self.reason.as_ref().map(|why| why.help.to_owned())),
+            ("reason", self.reason.as_ref().map(|why| why.words.meaning.to_owned())),
+            ("remedy", self.reason.as_ref().map(|why| why.words.remedy.to_owned())),
             ("flow", self.flow.map(str::to_owned)),
             ("rule", rule),
             ("rewritten", shown(&self.rewritten)),
@@ -233,7 +243,7 @@ fn rule_of(tables: &Tables, packet: &Summary) -> Option<u32> {
 }
 
 fn transport(arguments: &TraceArguments) -> Result<TransportDescription, TraceError> {
-    let TraceProtocol(protocol) = arguments.protocol;
+    let protocol = arguments.protocol.number();
     let source = arguments.from_port;
     let destination = || arguments.port.ok_or(TraceError::NoPort(protocol));
     Ok(match protocol {
@@ -242,6 +252,9 @@ fn transport(arguments: &TraceArguments) -> Result<TransportDescription, TraceEr
             TransportDescription::Tcp { source, destination, flags }
         }
         Protocol::UDP => TransportDescription::Udp { source, destination: destination()? },
+        _ if arguments.protocol == TraceProtocol::EchoReply => {
+            TransportDescription::EchoReply { identifier: source }
+        }
         Protocol::ICMP => TransportDescription::EchoRequest { identifier: source },
         other => TransportDescription::Other(other),
     })
@@ -252,11 +265,13 @@ fn on_lan(tables: &Tables, to: &str) -> Result<Ipv4Addr, TraceError> {
     if let Ok(address) = to.parse() {
         return Ok(address);
     }
-    let service = service_named(tables, to)?;
+    let service = service(tables, to)?;
     match tables.services.get(&service).map(|service| service.kind()) {
         Some(ServiceKind::Elsewhere { presence }) => Ok(presence.into()),
         Some(ServiceKind::Here { .. }) => Err(TraceError::ServiceIsHere(to.into())),
-        Some(ServiceKind::Unknown) | None => Err(TraceError::NoService(to.into())),
+        Some(ServiceKind::Unknown) | None => {
+            Err(TraceError::NoService(to.into(), services(tables)))
+        }
     }
 }
 
@@ -264,15 +279,12 @@ fn on_lan(tables: &Tables, to: &str) -> Result<Ipv4Addr, TraceError> {
 fn on_link(tables: &Tables, to: &str) -> Result<Ipv4Addr, TraceError> {
     match to.parse() {
         Ok(address) => Ok(address),
-        Err(_) => service_named(tables, to).map(Ipv4Addr::from),
+        Err(_) => service(tables, to).map(Ipv4Addr::from),
     }
 }
 
-fn service_named(tables: &Tables, name: &str) -> Result<TransitAddress, TraceError> {
-    let mut services = tables.services.keys().copied();
-    services
-        .find(|service| service_name(tables, *service) == name)
-        .ok_or_else(|| TraceError::NoService(name.into()))
+fn service(tables: &Tables, name: &str) -> Result<TransitAddress, TraceError> {
+    service_named(tables, name).ok_or_else(|| TraceError::NoService(name.into(), services(tables)))
 }
 
 /// The interface behind which a client is; for an address that is behind none, the first.
@@ -371,7 +383,10 @@ mod tests {
     fn what_cannot_be_traced_is_told_with_a_remedy() {
         let cases = [
             ("--from 10.0.0.5 --to rabbitmq.cloud", "--port"),
-            ("--from 10.0.0.5 --to nothing.cloud --port 1", "no service nothing.cloud"),
+            (
+                "--from 10.0.0.5 --to nothing.cloud --port 1",
+                "--to nothing.cloud: there is no such service",
+            ),
             ("--from 10.0.0.5 --to agent.edge-a --port 1", "--from-site"),
             ("--from 10.9.0.5 --from-site cloud --to agent.edge-a --port 1", "client_networks"),
             ("--from 10.0.0.5 --from-site edge-b --to agent.edge-a --port 1", "(none)"),
@@ -425,7 +440,8 @@ mod tests {
         let refused = traced(Counter::Refused(Reason::NoPolicy), 0);
         let text = refused.text();
         assert!(text.contains("verdict  refuse (no-policy)\n"), "{text}");
-        assert!(text.contains(Reason::NoPolicy.help()), "{text}");
+        assert!(text.contains(Reason::NoPolicy.meaning()), "{text}");
+        assert!(text.contains(Reason::NoPolicy.remedy()), "{text}");
         assert!(!text.contains("rewritten") && !text.contains("leaves by"), "{text}");
         let json = serde_json::to_value(&refused).unwrap();
         assert_eq!(json["verdict"], "refuse");

@@ -11,11 +11,21 @@ pub(super) fn page() -> String {
          Every packet that a gateway's programs see is counted once, under what became of it; \
          `gatewayctl counters` shows the counts, `gatewayctl trace` asks for a packet that was not \
          sent.\n\n## Refused\n\nA number is never used for another reason.\n\n\
-         | number | label | meaning and remedy |\n|---|---|---|\n"
+         | number | label | meaning | usual causes | remedy | look at |\n\
+         |---|---|---|---|---|---|\n"
     );
     for reason in Reason::ALL {
-        let line =
-            format!("| {} | `{}` | {} |\n", *reason as u8, reason.label(), cell(reason.help()));
+        let look: Vec<String> =
+            reason.look().iter().map(|command| format!("`{command}`")).collect();
+        let line = format!(
+            "| {} | `{}` | {} | {} | {} | {} |\n",
+            *reason as u8,
+            reason.label(),
+            cell(reason.meaning()),
+            cell(reason.causes()),
+            cell(reason.remedy()),
+            look.join(", "),
+        );
         page.push_str(&line);
     }
     page.push_str("\n## Not refused\n\n| label | what became of the packet |\n|---|---|\n");
