@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{SchedClassifier, TcAttachType};
 use gateway_common::map::ABI;
@@ -19,7 +20,7 @@ use vm_tests::lab::name::LabName;
 use vm_tests::lab::namespace::Namespace;
 use vm_tests::lab::plan::{DNS, EDGE_A};
 use vm_tests::lab::process::Process;
-use vm_tests::lab::wait::wait_for;
+use vm_tests::lab::wait::{wait_for, wait_unless_failed};
 use vm_tests::lab::{Lab, binaries};
 
 const BOUND: Duration = Duration::from_secs(30);
@@ -92,7 +93,7 @@ fn take_away(gateway: &Gateway, interface: &str, program: &str) -> Result<()> {
         }
         return Ok(());
     }
-    anyhow::bail!("nothing is pinned for {interface}")
+    bail!("nothing is pinned for {interface}")
 }
 
 #[test]
@@ -142,7 +143,9 @@ struct Secluded<'a> {
 }
 
 impl<'a> Secluded<'a> {
-    fn start(lab: &'a Lab, log: &str) -> Result<Self> {
+    /// Starts it and waits until it says that it is ready: its programs serve some time before it has
+    /// written down what is in force.
+    fn start(lab: &'a Lab, name: &str) -> Result<Self> {
         const SCRIPT: &str = "mount -t bpf bpf /sys/fs/bpf && exec \"$0\" --config \"$1\"";
         let gateway = &lab.site(&EDGE_A).gateway;
         let mut command = Command::new("unshare");
@@ -150,8 +153,21 @@ impl<'a> Secluded<'a> {
             .args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT])
             .arg(binaries::locate("gatewayd")?)
             .arg(gateway.site_file());
-        let log = lab.directory(log);
-        let process = gateway.namespace().spawn("gatewayd", &mut command, &log)?;
+        let notices = lab.directory(&format!("{name}.notify"));
+        command.env("NOTIFY_SOCKET", &notices);
+        let notices = UnixDatagram::bind(notices)?;
+        notices.set_nonblocking(true)?;
+        let log = lab.directory(&format!("{name}.log"));
+        let mut process = gateway.namespace().spawn("gatewayd", &mut command, &log)?;
+        wait_unless_failed("the daemon to say that it is ready", BOUND, || {
+            if let Some(status) = process.ended()? {
+                bail!("it ended: {status}");
+            }
+            let mut notice = [0; 4096];
+            let length = notices.recv(&mut notice).unwrap_or_default();
+            Ok(String::from_utf8_lossy(&notice[..length]).lines().any(|line| line == "READY=1"))
+        })
+        .with_context(|| process.log_tail(25))?;
         Ok(Self { gateway, process })
     }
 
@@ -179,8 +195,7 @@ impl<'a> Secluded<'a> {
 #[test]
 fn an_unmounted_bpf_file_system_is_mounted_again_and_no_flow_is_lost() -> Result<()> {
     with(Choices::default(), false, |lab| {
-        let secluded = Secluded::start(lab, "secluded.log")?;
-        secluded.wait_served()?;
+        let secluded = Secluded::start(lab, "secluded")?;
         open_flow(&lab.site(&EDGE_A).client, 40054)?;
         wait_for("the flow", BOUND, || {
             Ok(secluded.ctl(&["flow", "list"])? != Value::Array(vec![]))
@@ -201,12 +216,11 @@ fn an_unmounted_bpf_file_system_is_mounted_again_and_no_flow_is_lost() -> Result
 #[test]
 fn a_start_without_the_pins_of_the_last_run_says_what_was_lost() -> Result<()> {
     with(Choices::default(), false, |lab| {
-        let mut first = Secluded::start(lab, "first.log")?;
-        first.wait_served()?;
+        let mut first = Secluded::start(lab, "first")?;
         // Its file system goes with it.
         first.process.kill()?;
         drop(first);
-        let second = Secluded::start(lab, "second.log")?;
+        let second = Secluded::start(lab, "second")?;
         second.wait_served()?;
         let log = second.process.log();
         ensure!(log.contains("flows and counters are lost"), "{log}");
@@ -243,6 +257,27 @@ fn the_daemon_stays_up_without_its_lan_interface_and_status_says_so() -> Result<
             let told = problems.iter().any(|it| it.to_string().contains("interface lan0"));
             Ok(told && status["daemon"]["running"] == true)
         })
+    })
+}
+
+#[test]
+fn interfaces_made_anew_while_no_daemon_runs_are_served_at_the_next_start() -> Result<()> {
+    with(Choices::default(), true, |lab| {
+        let switch = lab.site(&EDGE_A).lan.name().to_owned();
+        let gateway = lab.gateway(&EDGE_A);
+        gateway.kill()?;
+        let namespace = gateway.namespace();
+        namespace.ip("link del lan0")?;
+        namespace.ip(&format!("link add lan0 type veth peer name gateway netns {switch}"))?;
+        namespace.ip("link set lan0 up")?;
+        namespace.ip(&format!("link del {}", gateway.instance()))?;
+        gateway.start()?;
+        let status = gateway.ctl("status")?;
+        ensure!(is_served(&status) && status["link"]["up"] == true, "{status}");
+        ensure!(status["generation"] == 2, "the tables name the new interfaces: {status}");
+        let attachments = status["attachments"].as_array().context("a list")?;
+        ensure!(attachments.len() == 2, "nothing is left of the old ones: {status}");
+        Ok(())
     })
 }
 
