@@ -53,7 +53,7 @@ pub use program::Program;
 pub use run::{Ran, Run, RunError, Runner};
 pub use state::{Applied, ApplyError, Observed};
 pub use table::{Shape, TableError};
-pub use trace::{PacketDescription, Trace, TraceError, TracePoint, TransportDescription};
+pub use trace::{PacketDescription, Part, Trace, TraceError, TracePoint, TransportDescription};
 
 use held::Held;
 use migrate::Earlier;

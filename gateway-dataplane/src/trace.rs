@@ -42,10 +42,40 @@ pub struct PacketDescription {
     pub destination: Ipv4Addr,
     /// Hops left.
     pub ttl: u8,
+    /// Whether it is all of a datagram.
+    pub part: Part,
     /// What it carries.
     pub transport: TransportDescription,
-    /// Octets behind the transport header.
+    /// Octets behind the transport header; of a later fragment, behind the IP header.
     pub payload: u16,
+}
+
+/// Which part of a datagram a described packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole {
+        /// Routers must not fragment it.
+        dont_fragment: bool,
+    },
+    /// The first fragment. Octets are added until it ends where a fragment may.
+    First {
+        /// Of the datagram.
+        identification: u16,
+    },
+    /// The last fragment, which has no transport header.
+    Last {
+        /// Of the datagram.
+        identification: u16,
+        /// Where it begins in the datagram's payload, in units of 8 octets, at most 8191.
+        offset: u16,
+    },
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self::Whole { dont_fragment: true }
+    }
 }
 
 /// The transport header of a described packet.
@@ -112,13 +142,25 @@ impl PacketDescription {
         }
         let ethernet =
             Ethernet { destination: [0; 6], source: [0; 6], ether_type: EtherType::IPV4 };
-        let segment = self.segment();
+        let mut segment = self.segment();
+        let (identification, fragment) = match self.part {
+            Part::Whole { dont_fragment: true } => (0, 0x4000),
+            Part::Whole { dont_fragment: false } => (0, 0),
+            Part::First { identification } => {
+                segment.resize(segment.len().next_multiple_of(8), 0);
+                (identification, 0x2000)
+            }
+            Part::Last { identification, offset } => {
+                segment = vec![0; usize::from(self.payload)];
+                (identification, offset & 0x1fff)
+            }
+        };
         let mut header = Ipv4Header {
             version_length: Ipv4Header::WITHOUT_OPTIONS,
             traffic_class: 0,
             total_length: (Ipv4Header::LENGTH as u16 + segment.len() as u16).to_be_bytes(),
-            identification: [0; 2],
-            fragment: [0x40, 0],
+            identification: identification.to_be_bytes(),
+            fragment: fragment.to_be_bytes(),
             ttl: self.ttl,
             protocol: self.protocol().0,
             checksum: [0; 2],
@@ -247,8 +289,35 @@ mod tests {
             source: Ipv4Addr::new(10, 0, 0, 5),
             destination: Ipv4Addr::new(10, 0, 0, 200),
             ttl: 64,
+            part: Part::default(),
             transport,
             payload,
+        }
+    }
+
+    #[test]
+    fn fragments_are_what_an_independent_parser_reads() {
+        let transport = TransportDescription::Udp { source: 53, destination: 5353 };
+        for (part, payload, offset, more) in [
+            (Part::Whole { dont_fragment: false }, 1, 0, false),
+            (Part::First { identification: 7 }, 1003, 0, true),
+            (Part::Last { identification: 7, offset: 185 }, 20, 185, false),
+        ] {
+            let packet = PacketDescription { part, ..packet(transport, payload) };
+            let frame = packet.frame().expect("it fits");
+            let parsed = PacketHeaders::from_ethernet_slice(&frame).expect("well-formed");
+            let Some(etherparse::NetHeaders::Ipv4(ip, _)) = parsed.net else {
+                panic!("{parsed:?}")
+            };
+            assert_eq!((ip.fragment_offset.value(), ip.more_fragments), (offset, more));
+            assert!(!ip.dont_fragment);
+            assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+            let length = parsed.payload.slice().len();
+            match part {
+                Part::Whole { .. } => assert_eq!(length, 1),
+                Part::First { .. } => assert_eq!((length, ip.identification), (1016, 7)),
+                Part::Last { .. } => assert_eq!((length, ip.identification), (20, 7)),
+            }
         }
     }
 

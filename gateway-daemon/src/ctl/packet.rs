@@ -146,13 +146,14 @@ impl FromStr for Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gateway_dataplane::{PacketDescription, TransportDescription};
+    use gateway_dataplane::{PacketDescription, Part, TransportDescription};
 
     fn told(transport: TransportDescription) -> String {
         let packet = PacketDescription {
             source: [10, 0, 0, 5].into(),
             destination: [10, 0, 0, 200].into(),
             ttl: 64,
+            part: Part::default(),
             transport,
             payload: 10,
         };

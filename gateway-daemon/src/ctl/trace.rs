@@ -7,7 +7,9 @@ use gateway_common::desired::Tables;
 use gateway_common::map::{AllowKey, Counter, NameKey, NameKind, Outcome, ServiceKind};
 use gateway_common::{LocalAddress, Protocol, TransitAddress};
 use gateway_control::model::{SiteModel, SiteName};
-use gateway_dataplane::{PacketDescription, Program, Trace, TracePoint, TransportDescription};
+use gateway_dataplane::{
+    PacketDescription, Part, Program, Trace, TracePoint, TransportDescription,
+};
 use serde::Serialize;
 
 use super::arguments::TraceArguments;
@@ -146,8 +148,14 @@ pub(crate) fn resolve(
             (lan_of(tables, arguments.from)?, on_lan(tables, &arguments.to)?);
         (Program::LanIngress, interface, arguments.from, destination)
     };
-    let packet =
-        PacketDescription { source, destination, ttl: 64, transport, payload: arguments.size };
+    let packet = PacketDescription {
+        source,
+        destination,
+        ttl: 64,
+        part: Part::default(),
+        transport,
+        payload: arguments.size,
+    };
     Ok((TracePoint { program, interface }, packet))
 }
 

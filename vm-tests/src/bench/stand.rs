@@ -21,8 +21,8 @@ use gateway_common::map::{
 };
 use gateway_common::{Ipv4, Prefix, Protocol, TransitAddress};
 use gateway_dataplane::{
-    BPFFS, DataPlane, Inspector, Mode, Options, PacketDescription, Place, TransportDescription,
-    WantedAttachment, detach_at,
+    BPFFS, DataPlane, Inspector, Mode, Options, PacketDescription, Part, Place,
+    TransportDescription, WantedAttachment, detach_at,
 };
 use nix::net::if_::if_nametoindex;
 
@@ -203,6 +203,7 @@ pub fn frame(presence: u32) -> Result<Vec<u8>> {
         source: CLIENT,
         destination: pool.at(presence).into(),
         ttl: 255,
+        part: Part::default(),
         transport: TransportDescription::Udp { source: 40_000, destination: 53 },
         payload: 64,
     };

@@ -19,7 +19,7 @@ use gateway_common::{
     wire::TcpFlags,
 };
 use gateway_dataplane::{
-    BPFFS, DataPlane, Inspector, Options, PacketDescription, TransportDescription, detach_at,
+    BPFFS, DataPlane, Inspector, Options, PacketDescription, Part, TransportDescription, detach_at,
 };
 use vm_tests::lab::namespace::Namespace;
 
@@ -250,6 +250,7 @@ pub(crate) fn syn(source: [u8; 4], destination: [u8; 4], port: u16) -> PacketDes
         source: source.into(),
         destination: destination.into(),
         ttl: 64,
+        part: Part::default(),
         transport: TransportDescription::Tcp {
             source: 40000,
             destination: port,

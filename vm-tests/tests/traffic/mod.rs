@@ -8,7 +8,7 @@ use gateway_common::{
     verdict::{Verdict, Way},
     wire::TcpFlags,
 };
-use gateway_dataplane::{PacketDescription, TransportDescription};
+use gateway_dataplane::{PacketDescription, Part, TransportDescription};
 
 use crate::bench::{Devices, MAC};
 
@@ -378,6 +378,7 @@ impl Traffic {
             source: Ipv4Addr::from(source),
             destination: Ipv4Addr::from(destination),
             ttl: random.of(&[64, 64, 64, 64, 255, 2, 1, 0]),
+            part: Part::default(),
             transport,
             payload: random.of(&[0, 1, 8, 13, 100, 512, 1400]),
         };
