@@ -16,6 +16,10 @@ use super::wait::wait_for;
 pub const NAME: &str = "where.presence.test";
 /// That text.
 pub const TEXT: &str = "\"in the cloud\"";
+/// A name whose text does not fit a message of 512 octets.
+pub const LONG_NAME: &str = "long.presence.test";
+/// How many octets that text has.
+pub const LONG_TEXT: usize = 900;
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -23,9 +27,11 @@ const BOUND: Duration = Duration::from_secs(20);
 pub fn start(namespace: &Namespace, address: Ipv4Addr, directory: &Path) -> Result<Process> {
     super::sweep::make_private(directory)?;
     let place = directory.display();
+    // A string of a text has at most 255 octets: RFC 1035 section 3.3.
+    let long = format!(" \"{}\"", "x".repeat(LONG_TEXT / 4)).repeat(4);
     let zone = format!(
         "$ORIGIN presence.test.\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\n\
-         ns A {address}\nwhere TXT {TEXT}\n"
+         ns A {address}\nwhere TXT {TEXT}\nlong TXT{long}\n"
     );
     let settings = format!(
         "server:\n  rundir: \"{place}\"\n  listen: {address}@53\n\

@@ -4,6 +4,7 @@
 //! A lab has a name, and everything it makes carries it. It is removed when the value is dropped,
 //! by [`Lab::down`] where the outcome matters, and by [`sweep`] whatever became of its process.
 
+pub mod applications;
 pub mod binaries;
 pub mod dns;
 pub mod failover;

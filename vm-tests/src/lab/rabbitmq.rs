@@ -56,8 +56,23 @@ impl Broker {
 
     /// The addresses of the connections there are now, as the broker sees them.
     pub fn peers(&self) -> Result<Vec<Ipv4Addr>> {
+        let text = self.connections("peer_host")?;
+        text.split_whitespace()
+            .map(|word| word.parse().with_context(|| format!("rabbitmqctl wrote {word:?}")))
+            .collect()
+    }
+
+    /// How many channels each connection has now.
+    pub fn channels(&self) -> Result<Vec<usize>> {
+        let text = self.connections("channels")?;
+        text.split_whitespace()
+            .map(|word| word.parse().with_context(|| format!("rabbitmqctl wrote {word:?}")))
+            .collect()
+    }
+
+    fn connections(&self, column: &str) -> Result<String> {
         let mut list = program("rabbitmqctl", &self.directory);
-        list.args(["--quiet", "--no-table-headers", "list_connections", "peer_host"]);
+        list.args(["--quiet", "--no-table-headers", "list_connections", column]);
         let output = self.namespace.output(&mut list, START_BOUND)?;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(
@@ -65,9 +80,7 @@ impl Broker {
             "rabbitmqctl: {text}{}",
             String::from_utf8_lossy(&output.stderr)
         );
-        text.split_whitespace()
-            .map(|word| word.parse().with_context(|| format!("rabbitmqctl wrote {word:?}")))
-            .collect()
+        Ok(text.into_owned())
     }
 
     /// Lets it live on after this process.

@@ -57,6 +57,13 @@ impl Body {
     }
 }
 
+/// The SHA-256 of these bytes, in hex.
+pub fn digest_of(bytes: &[u8]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(bytes);
+    hex(digest)
+}
+
 /// Serves HTTP: `/bytes/N` a body of N bytes, `/sha256/N` its digest, anything else a line that
 /// names this server and the address the client appeared as.
 pub fn serve_http(name: &str, listener: &TcpListener) -> Result<()> {
@@ -270,7 +277,8 @@ fn read_head(stream: &mut impl BufRead) -> Result<Vec<String>> {
     bail!("the head has no end")
 }
 
-fn hex(digest: Sha256) -> String {
+/// The digest of everything so far, in hex.
+pub(super) fn hex(digest: Sha256) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
