@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gotatun::device::uapi::{UapiClient, UapiServer};
-use gotatun::device::{DefaultDeviceTransports, Device, DeviceBuilder};
+use gotatun::device::{Device, DeviceBuilder};
 use gotatun::tun::tun_async_device::TunDevice;
 use nix::sys::stat::{Mode, umask};
 use tokio::net::UnixListener;
@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing_subscriber::EnvFilter;
 
 use super::process::{READY, SOCKET_DIRECTORY, Server, server, socket_path};
+use super::socket::Sockets;
 use crate::netlink::{InterfaceEvent, InterfaceEvents, InterfaceIndex, InterfaceName, Netlink};
 
 /// Most control connections at a time.
@@ -88,7 +89,7 @@ async fn serve(interface: &InterfaceName) -> Result<&'static str, String> {
     let socket = ControlSocket::bind(interface)?;
     let (client, api) = UapiServer::new();
     let mut device = DeviceBuilder::new()
-        .with_default_udp()
+        .with_udp(Sockets::default())
         .with_ip(tun)
         .with_uapi(api)
         .build()
@@ -124,7 +125,7 @@ async fn serve(interface: &InterfaceName) -> Result<&'static str, String> {
 /// once in its life: stopping the old tasks races with their noticing that their channels closed.
 /// Whether they ended for that or for a socket error cannot be told, so they are started anew.
 /// They close their socket in the background, so its port may be taken for a moment.
-async fn revive(device: &Device<DefaultDeviceTransports>) -> Result<(), String> {
+async fn revive(device: &Device<(Sockets, TunDevice, TunDevice)>) -> Result<(), String> {
     const ATTEMPTS: u32 = 50;
     const BETWEEN: Duration = Duration::from_millis(20);
     tracing::warn!("forwarding stopped though the device is there; starting it again");

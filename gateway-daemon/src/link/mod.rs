@@ -14,7 +14,7 @@
 //! | paths, survey, echo | finding out what the underlay carries |
 //! | record, account | which endpoints were configured; what `gatewayctl` is told |
 //! | wireguard, apply | reading a device, and changing it without breaking it |
-//! | process, device | the userspace device's process, from outside and from inside |
+//! | process, device, socket | the userspace device's process, from outside and from inside |
 //! | watch | noticing that the device is gone |
 
 mod account;
@@ -33,6 +33,7 @@ mod record;
 mod rotation;
 mod search;
 mod settings;
+mod socket;
 mod survey;
 mod wanted;
 mod watch;
