@@ -8,13 +8,14 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use super::Lab;
 use super::gateway::{Build, START_BOUND, Verdict};
 use super::namespace::Namespace;
 use super::plan::{
     AGENT_A, AGENT_B, CLIENT_PRESENCE, CLOUD, ECHO, ECHO_PORT, EDGE_A, EDGE_B, FILES, FILES_PORT,
-    GATEWAY, HTTP_PORT, Rule, SITES, ServicePlan, VISITOR,
+    GATEWAY, HTTP_PORT, Rule, SITES, ServicePlan, SitePlan, VISITOR,
 };
 use super::traffic::{self, Body, Conversation, Download};
 use super::wait::wait_unless_failed;
@@ -72,6 +73,46 @@ pub fn datagrams(lab: &Lab) -> Result<String> {
         seen_as_local(&answer, name)?;
     }
     Ok("every datagram came back".to_owned())
+}
+
+/// UDP datagrams of 8 kB, six fragments each way, likewise; and what edge A's gateway shows of them.
+pub fn large_datagrams(lab: &Lab) -> Result<String> {
+    const FRAGMENTS: u64 = 6;
+    let text = "fragment ".repeat(889);
+    for (from, service, name) in
+        [(&EDGE_A, &ECHO, "cloud"), (&EDGE_B, &ECHO, "cloud"), (&EDGE_A, &AGENT_B, "edge-b")]
+    {
+        let client = &lab.site(from).client;
+        let answer = client.run(|| traffic::ask(service.at(ECHO_PORT), &text, ANSWER_BOUND))??;
+        ensure!(
+            answer.ends_with(&text),
+            "the answer to {} has {} octets, not the {} sent",
+            from.name,
+            answer.len(),
+            text.len()
+        );
+        seen_as_local(&answer, name)?;
+    }
+    let gateway = &lab.site(&EDGE_A).gateway;
+    let flows = gateway.ctl("flow list")?;
+    let is_it = |row: &&Value| {
+        let [there, back] = ["packets_to_service", "packets_to_client"].map(|it| row[it].as_u64());
+        row["service"] == ECHO.reference() && there >= Some(FRAGMENTS) && back >= Some(FRAGMENTS)
+    };
+    let flow = flows.as_array().and_then(|rows| rows.iter().find(is_it));
+    let flow = flow.with_context(|| format!("no flow carried that many fragments: {flows}"))?;
+    for reason in ["fragment", "fragment-unknown", "fragment-overlap", "fragment-scattered"] {
+        let count = gateway.refused(reason)?;
+        ensure!(count == 0, "edge A counted {count} as {reason}");
+    }
+    Ok(format!(
+        "each datagram of {} octets came back whole; `gatewayctl flow list` at edge A: {} packets of \
+         port {} there, {} back, none refused",
+        text.len(),
+        flow["packets_to_service"],
+        flow["client_port"],
+        flow["packets_to_client"],
+    ))
 }
 
 /// A download with checksum from the cloud to edge A.
@@ -174,12 +215,14 @@ pub fn started_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
 }
 
 /// Every gateway is upgraded, one after the other, to a build with another map ABI while a download
-/// runs: the download and an older connection go on, and the flow table is the new build's.
+/// runs: the download and an older connection go on, and the flow table is the new build's, with the
+/// download's flow as it was at either end.
 pub fn upgraded_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
     let mut conversation = converse(&lab.site(&EDGE_B).client)?;
     let mut download = begin_download(lab, bytes)?;
     let before = download.read_to(bytes / 10)?;
-    let from = abi(lab)?;
+    let port = download.port()?;
+    let (from, flows) = (abi(lab)?, carrying(lab, port)?);
     // The last tenth is left for after the upgrade, so that the download spans it.
     let (step, most) = (bytes / 400, bytes / 10 * 9);
     let mut received = before;
@@ -194,15 +237,41 @@ pub fn upgraded_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
         })
         .with_context(|| format!("its log ends:\n{}", gateway.log_tail()))?;
     }
-    let to = abi(lab)?;
+    let (to, upgraded) = (abi(lab)?, carrying(lab, port)?);
     ensure!(from != to, "the map ABI is {to} before and after");
     must_match(&download.finish()?, bytes)?;
+    for (old, new) in flows.iter().zip(&upgraded) {
+        for key in ["client", "local_client", "local_client_port", "local_service"] {
+            ensure!(old[key] == new[key], "the flow's {key} is another: {old}, then {new}");
+        }
+        let [old, new] = [old, new].map(|flow| flow["bytes_to_client"].as_u64());
+        ensure!(old < new, "the flow's count was {old:?} and is {new:?}");
+    }
     conversation.say("still here", ANSWER_BOUND).context("a connection older than the upgrade")?;
     edges_call_cloud(lab).context("a new connection after the upgrade")?;
     Ok(format!(
         "map ABI {from} became {to} at all three between byte {before} and {received}; all {bytes} \
-         came, checksum right"
+         came, checksum right; at the cloud it is the same flow of port {}, its counts gone on from {} \
+         to {} octets",
+        upgraded[1]["local_client_port"],
+        flows[1]["bytes_to_client"],
+        upgraded[1]["bytes_to_client"],
     ))
+}
+
+/// The flow of edge A's client from this port to the cloud's HTTP server, at edge A and at the cloud.
+fn carrying(lab: &Lab, port: u16) -> Result<[Value; 2]> {
+    let at = |site: &SitePlan| {
+        let flows = lab.site(site).gateway.ctl("flow list")?;
+        let is_it = |row: &&Value| {
+            row["service"] == FILES.reference()
+                && row["client_site"] == EDGE_A.name
+                && row["client_port"] == port
+        };
+        let found = flows.as_array().and_then(|rows| rows.iter().find(is_it)).cloned();
+        found.with_context(|| format!("{} has no flow of port {port}: {flows}", site.name))
+    };
+    Ok([at(&EDGE_A)?, at(&CLOUD)?])
 }
 
 /// The one map ABI of the gateways.

@@ -5,6 +5,7 @@
 //! [`judge`], which is pure. That the wires carried traffic at all is shown by the devices' own
 //! counters.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::plan::LINK_PORT;
 /// What a wire may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
-    /// WireGuard messages, empty echoes that probe a path, and ARP; nothing else.
+    /// WireGuard messages, whole or in fragments, empty echoes that probe a path, and ARP; nothing else.
     Underlay,
     /// IPv4 and ARP whose every address is of 10.0.0.0/24, nothing else.
     Lan,
@@ -105,15 +106,40 @@ impl Drop for Sniffer {
     }
 }
 
-/// Says what is wrong with a frame on a wire, or `None` if it may be there.
-pub fn judge(wire: Wire, frame: &[u8]) -> Option<String> {
+/// The WireGuard messages of which a first fragment came: those that came last, each by addresses and
+/// identification (RFC 791 section 3.2).
+#[derive(Debug, Default)]
+pub struct Begun(VecDeque<[u8; 10]>);
+
+impl Begun {
+    const MOST: usize = 256;
+
+    fn remember(&mut self, packet: &[u8]) {
+        if let Some(key) = Self::key(packet).filter(|key| !self.0.contains(key)) {
+            self.0.truncate(Self::MOST - 1);
+            self.0.push_front(key);
+        }
+    }
+
+    fn knows(&self, packet: &[u8]) -> bool {
+        Self::key(packet).is_some_and(|key| self.0.contains(&key))
+    }
+
+    fn key(packet: &[u8]) -> Option<[u8; 10]> {
+        [packet.get(4..6)?, packet.get(12..20)?].concat().try_into().ok()
+    }
+}
+
+/// Says what is wrong with a frame on a wire, or `None` if it may be there. `begun` is for the frames of
+/// one wire, in the order in which they came.
+pub fn judge(wire: Wire, begun: &mut Begun, frame: &[u8]) -> Option<String> {
     let wrong = |what: &str| Some(format!("{what}: {}", hex(frame)));
     let Some((ether_type, packet)) = frame.get(12..14).zip(frame.get(14..)) else {
         return wrong("a frame too short for Ethernet");
     };
     match (wire, ether_type) {
         (Wire::Underlay, [0x08, 0x06]) => None,
-        (Wire::Underlay, [0x08, 0x00]) if is_wireguard(packet) || is_probe(packet) => None,
+        (Wire::Underlay, [0x08, 0x00]) if is_wireguard(begun, packet) || is_probe(packet) => None,
         (Wire::Lan, [0x08, 0x06]) => match arp_addresses(packet) {
             Some(addresses) if addresses.iter().all(|it| is_local(*it) || it.is_unspecified()) => {
                 None
@@ -147,12 +173,12 @@ fn open(wire: Wire) -> Result<Socket> {
 }
 
 fn read(wire: Wire, mut socket: Socket, stop: &AtomicBool) -> Result<Findings> {
-    let mut findings = Findings::default();
+    let (mut findings, mut begun) = (Findings::default(), Begun::default());
     let mut frame = [0; LONGEST_LOOK];
     loop {
         match socket.read(&mut frame) {
             Ok(length) => {
-                if let Some(what) = judge(wire, &frame[..length]) {
+                if let Some(what) = judge(wire, &mut begun, &frame[..length]) {
                     findings.wrong += 1;
                     if findings.examples.len() < EXAMPLES {
                         findings.examples.push(what);
@@ -233,8 +259,23 @@ fn lan_filter() -> Vec<SockFilter> {
     ]
 }
 
-fn is_wireguard(packet: &[u8]) -> bool {
-    let Some(udp) = transport(packet, 17) else { return false };
+/// A message of WireGuard, or a fragment of one: packets that are larger than the link's MTU cross it
+/// all the same, and what they are encrypted into is larger than the underlay's.
+fn is_wireguard(begun: &mut Begun, packet: &[u8]) -> bool {
+    match fragment(packet) {
+        Some(Fragment { offset: 0, more }) => {
+            let is_message = payload(packet, 17).is_some_and(is_message);
+            if is_message && more {
+                begun.remember(packet);
+            }
+            is_message
+        }
+        Some(_) => begun.knows(packet),
+        None => false,
+    }
+}
+
+fn is_message(udp: &[u8]) -> bool {
     let port = |at: usize| udp.get(at..at + 2).map(|port| u16::from_be_bytes([port[0], port[1]]));
     let ours = port(0) == Some(LINK_PORT) || port(2) == Some(LINK_PORT);
     // A message is a type of 1 to 4 and three zero bytes, then the rest: WireGuard paper, 5.4.
@@ -250,9 +291,27 @@ fn is_probe(packet: &[u8]) -> bool {
 
 /// What follows the header of an unfragmented IPv4 packet of this protocol.
 fn transport(packet: &[u8], protocol: u8) -> Option<&[u8]> {
+    match fragment(packet)? {
+        Fragment { offset: 0, more: false } => payload(packet, protocol),
+        _ => None,
+    }
+}
+
+/// What follows the header of an IPv4 packet of this protocol.
+fn payload(packet: &[u8], protocol: u8) -> Option<&[u8]> {
     let header = usize::from(packet.first()? & 0x0f) * 4;
-    let fragment = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & 0x3fff;
-    (*packet.get(9)? == protocol && fragment == 0).then(|| packet.get(header..))?
+    (*packet.get(9)? == protocol).then(|| packet.get(header..))?
+}
+
+/// Which part of a datagram a packet is.
+struct Fragment {
+    offset: u16,
+    more: bool,
+}
+
+fn fragment(packet: &[u8]) -> Option<Fragment> {
+    let word = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]);
+    Some(Fragment { offset: word & 0x1fff, more: word & 0x2000 != 0 })
 }
 
 fn address_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
@@ -313,6 +372,10 @@ mod tests {
         bytes
     }
 
+    fn judge(wire: Wire, frame: &[u8]) -> Option<String> {
+        super::judge(wire, &mut Begun::default(), frame)
+    }
+
     const HERE: [u8; 4] = [10, 0, 0, 5];
     const THERE: [u8; 4] = [10, 0, 0, 200];
     const TRANSIT: [u8; 4] = [240, 0, 16, 5];
@@ -337,6 +400,25 @@ mod tests {
         assert!(judge(Wire::Underlay, &icmp(&[3, 4, 0, 0, 0, 0, 0, 0])).is_some());
         assert!(judge(Wire::Underlay, &frame(0x86dd, &[0; 40])).is_some());
         assert!(judge(Wire::Underlay, &[0; 5]).is_some());
+    }
+
+    #[test]
+    fn a_later_fragment_is_of_a_message_whose_first_one_came() {
+        let part = |number: u8, place: [u8; 2], payload: &[u8]| {
+            let mut packet = ipv4(17, HERE, THERE, payload);
+            packet[5] = number;
+            packet[6..8].copy_from_slice(&place);
+            frame(0x0800, &packet)
+        };
+        let mut begun = Begun::default();
+        let mut judge = |frame: &[u8]| super::judge(Wire::Underlay, &mut begun, frame);
+        let message = udp(9, 51820, &[4, 0, 0, 0]);
+        assert!(judge(&part(1, [0, 185], b"the rest")).is_some());
+        assert_eq!(judge(&part(1, [0x20, 0], &message)), None);
+        assert_eq!(judge(&part(1, [0, 185], b"the rest")), None);
+        assert!(judge(&part(2, [0, 185], b"the rest")).is_some());
+        assert!(judge(&part(2, [0x20, 0], b"GET / HTTP/1.0")).is_some());
+        assert!(judge(&part(2, [0, 185], b"the rest")).is_some());
     }
 
     #[test]

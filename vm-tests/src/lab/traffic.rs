@@ -15,6 +15,7 @@ pub const CLIENT_BOUND: Duration = Duration::from_secs(15);
 
 const SERVER_BOUND: Duration = Duration::from_secs(120);
 const CHUNK: usize = 64 << 10;
+const LONGEST_DATAGRAM: usize = 64 << 10;
 
 /// The bytes of every body: the same sequence each time, cut at the length asked for.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ pub fn serve_echo(name: &str, listener: &TcpListener) -> Result<()> {
 
 /// Serves echo over UDP: each datagram back with `NAME PEER ` before it.
 pub fn serve_datagrams(name: &str, socket: &UdpSocket) -> Result<()> {
-    let mut datagram = [0; 2048];
+    let mut datagram = vec![0; LONGEST_DATAGRAM];
     loop {
         match socket.recv_from(&mut datagram) {
             Ok((length, peer)) => {
@@ -132,6 +133,11 @@ impl Download {
             .context("the answer has no Content-Length")?
             .parse()?;
         Ok(Self { stream, digest: Sha256::new(), received: 0, length })
+    }
+
+    /// The client's port.
+    pub fn port(&self) -> Result<u16> {
+        Ok(self.stream.get_ref().local_addr().context("the client's end")?.port())
     }
 
     /// Reads until `bytes` have come, or the end, and gives how many came so far.
@@ -195,7 +201,7 @@ pub fn ask(server: SocketAddrV4, text: &str, bound: Duration) -> Result<String> 
     let socket = UdpSocket::bind("0.0.0.0:0").context("open a UDP socket")?;
     socket.connect(server).with_context(|| format!("use {server}"))?;
     socket.set_read_timeout(Some(RESEND.min(bound)))?;
-    let mut answer = [0; 2048];
+    let mut answer = vec![0; LONGEST_DATAGRAM];
     super::wait::wait_until(format!("an answer from {server}"), bound, || {
         socket.send(text.as_bytes()).context("send")?;
         let length = socket.recv(&mut answer).context("receive")?;

@@ -79,6 +79,7 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
         });
     }
     report.check("UDP to the echo servers", || scenario::datagrams(lab));
+    report.check("UDP datagrams of 8 kB, in fragments", || scenario::large_datagrams(lab));
     report.check("edge A downloads 100 MB from the cloud", || scenario::download(lab, DOWNLOAD));
     report.check("edge A downloads 100 MB from edge B, through the hub", || {
         scenario::download_between_edges(lab, DOWNLOAD)
