@@ -64,8 +64,12 @@ pub enum Command {
     /// The kernel's maps, as the programs see them.
     #[command(subcommand)]
     Map(MapCommand),
-    /// Ask the programs in force what they would do with a packet. Changes nothing: no flow is
-    /// opened, nothing is sent.
+    /// Ask the programs in force what they would do with a packet.
+    ///
+    /// Changes nothing: no flow is opened, nothing is counted, nothing is sent. The answer goes hop by hop:
+    /// what each program wants to know and what it finds, its verdict, what it changes, the way out, and
+    /// what to run at the gateway that gets the packet next. That a table is full shows only when a
+    /// flow is really opened.
     Trace(TraceArguments),
     /// Explain why packets are refused.
     Explain {
@@ -184,6 +188,15 @@ pub enum MapCommand {
     },
 }
 
+/// A part of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FragmentArgument {
+    /// The first.
+    First,
+    /// One behind it.
+    Later,
+}
+
 /// A packet to trace.
 #[derive(Args, Clone, Debug)]
 pub struct TraceArguments {
@@ -195,7 +208,7 @@ pub struct TraceArguments {
     /// service.
     #[arg(long, value_name = "ADDRESS|SERVICE")]
     pub to: String,
-    /// `tcp`, `udp`, `icmp` (an echo request) or a protocol number.
+    /// `tcp`, `udp`, `icmp` (an echo request), `icmp-reply` or a protocol number.
     #[arg(long, default_value = "tcp")]
     pub protocol: TraceProtocol,
     /// Port it is sent to. Needed for tcp and udp.
@@ -207,9 +220,22 @@ pub struct TraceArguments {
     /// TCP flags, separated by commas: syn, ack, fin, rst, psh.
     #[arg(long, default_value = "syn")]
     pub flags: Flags,
-    /// Octets of payload.
+    /// Octets of payload, at most 3000.
     #[arg(long, value_name = "OCTETS", default_value_t = 0)]
     pub size: u16,
+    /// Hops left.
+    #[arg(long, value_name = "HOPS", default_value_t = 64)]
+    pub ttl: u8,
+    /// Routers must not fragment it.
+    #[arg(long)]
+    pub dont_fragment: bool,
+    /// It is a fragment: the first of its datagram, or a later one, which has no ports and goes the way of
+    /// the first, if that was seen.
+    #[arg(long, value_name = "PART", value_enum, conflicts_with = "dont_fragment")]
+    pub fragment: Option<FragmentArgument>,
+    /// Which datagram a fragment is of.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "fragment")]
+    pub identification: u16,
     /// The packet arrives from a link instead of the LAN.
     #[arg(long)]
     pub link: bool,

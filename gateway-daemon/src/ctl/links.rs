@@ -100,6 +100,14 @@ impl Links {
         (all.len(), up.len())
     }
 
+    /// The peer that packets for a site are sent to: its gateway, or a hub that reaches it.
+    pub(crate) fn towards(&self, site: &str) -> Option<&Row> {
+        let mut rows = self.0.iter().filter(|row| row.sends);
+        let mut hubs = rows.clone();
+        rows.find(|row| row.site.as_deref() == Some(site))
+            .or_else(|| hubs.find(|row| row.reaches.iter().any(|reached| reached == site)))
+    }
+
     /// The peers that have something wrong with them and are reached by no other device.
     pub(crate) fn troubled(&self) -> impl Iterator<Item = &Row> {
         self.0.iter().filter(|row| {

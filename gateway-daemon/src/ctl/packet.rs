@@ -5,9 +5,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use etherparse::{NetSlice, SlicedPacket};
 use gateway_common::Protocol;
-use gateway_common::wire::TcpFlags;
+use gateway_common::wire::{IcmpType, TcpFlags};
 use serde::Serialize;
 
 /// A protocol as an operator names it.
@@ -50,6 +50,25 @@ pub(crate) struct Summary {
     pub ttl: u8,
     /// Octets from the IP header on.
     pub length: u16,
+    /// TCP's control bits, separated by commas.
+    pub flags: Option<String>,
+    /// What kind of ICMP message it is: `echo-request`, `echo-reply`, or the number of its type.
+    pub icmp: Option<String>,
+    /// Whether routers must not fragment it.
+    pub dont_fragment: bool,
+    /// Which part of a datagram it is, if it is not all of it.
+    pub fragment: Option<Fragment>,
+}
+
+/// A part of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Fragment {
+    /// The datagram's number.
+    pub identification: u16,
+    /// Octets before it.
+    pub offset: u16,
+    /// Whether others come after it.
+    pub more: bool,
 }
 
 impl Summary {
@@ -58,41 +77,116 @@ impl Summary {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
         let NetSlice::Ipv4(ip) = packet.net? else { return None };
         let header = ip.header();
-        let (source_port, destination_port) = match packet.transport {
-            Some(TransportSlice::Tcp(tcp)) => {
-                (Some(tcp.source_port()), Some(tcp.destination_port()))
-            }
-            Some(TransportSlice::Udp(udp)) => {
-                (Some(udp.source_port()), Some(udp.destination_port()))
-            }
-            Some(TransportSlice::Icmpv4(icmp)) => {
-                let [_, _, _, _, high, low, _, _] =
-                    icmp.header().to_bytes()[..8].try_into().ok()?;
-                (Some(u16::from_be_bytes([high, low])), None)
-            }
-            Some(TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_)) | None => (None, None),
-        };
-        Some(Self {
+        let offset = header.fragments_offset();
+        let is_part = header.more_fragments() || offset.value() != 0;
+        let fragment = is_part.then(|| Fragment {
+            identification: header.identification(),
+            offset: offset.value() * 8,
+            more: header.more_fragments(),
+        });
+        let mut summary = Self {
             protocol: Protocol(header.protocol().0).to_string(),
             source: header.source_addr(),
-            source_port,
+            source_port: None,
             destination: header.destination_addr(),
-            destination_port,
+            destination_port: None,
             ttl: header.ttl(),
             length: header.total_len(),
-        })
+            flags: None,
+            icmp: None,
+            dont_fragment: header.dont_fragment(),
+            fragment,
+        };
+        if offset.value() == 0 {
+            summary.read_transport(Protocol(header.protocol().0), ip.payload().payload);
+        }
+        Some(summary)
+    }
+
+    /// Reads a transport header, as far as it goes.
+    fn read_transport(&mut self, protocol: Protocol, segment: &[u8]) {
+        let word = |at: usize| match segment.get(at..at + 2) {
+            Some(&[high, low]) => Some(u16::from_be_bytes([high, low])),
+            _ => None,
+        };
+        match protocol {
+            Protocol::TCP | Protocol::UDP => {
+                (self.source_port, self.destination_port) = (word(0), word(2));
+                let bits = segment.get(13).filter(|_| protocol == Protocol::TCP);
+                self.flags = bits.map(|bits| Flags(TcpFlags(*bits)).to_string());
+            }
+            Protocol::ICMP => {
+                self.source_port = word(4);
+                self.icmp = segment.first().map(|kind| match IcmpType(*kind) {
+                    IcmpType::ECHO_REQUEST => "echo-request".into(),
+                    IcmpType::ECHO_REPLY => "echo-reply".into(),
+                    IcmpType(other) => other.to_string(),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// From whom, with the port where there is one.
+    pub(crate) fn sender(&self) -> String {
+        end(self.source, self.source_port)
+    }
+
+    /// To whom, with the port where there is one.
+    pub(crate) fn receiver(&self) -> String {
+        end(self.destination, self.destination_port)
+    }
+
+    /// What describes it to `gatewayctl trace`, but for its size.
+    pub(crate) fn arguments(&self) -> String {
+        let protocol = match (self.protocol.as_str(), self.icmp.as_deref()) {
+            ("icmp", Some("echo-reply")) => "icmp-reply",
+            (other, _) => other.strip_prefix("ip/").unwrap_or(other),
+        };
+        let Self { source, destination, ttl, .. } = self;
+        let mut words = format!("--from {source} --to {destination} --protocol {protocol}");
+        let mut add = |flag: &str, value: Option<String>| {
+            if let Some(value) = value {
+                words.push_str(&format!(" {flag} {value}"));
+            }
+        };
+        add("--port", self.destination_port.map(|port| port.to_string()));
+        add("--from-port", self.source_port.map(|port| port.to_string()));
+        add("--flags", self.flags.clone().filter(|flags| !flags.is_empty()));
+        add("--ttl", Some(ttl.to_string()));
+        if let Some(Fragment { identification, offset, .. }) = self.fragment {
+            let part = if offset == 0 { "first" } else { "later" };
+            add("--fragment", Some(format!("{part} --identification {identification}")));
+        }
+        if self.dont_fragment {
+            words.push_str(" --dont-fragment");
+        }
+        words
+    }
+}
+
+fn end(address: Ipv4Addr, port: Option<u16>) -> String {
+    match port {
+        Some(port) => format!("{address}:{port}"),
+        None => address.to_string(),
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = |address: Ipv4Addr, port: Option<u16>| match port {
-            Some(port) => format!("{address}:{port}"),
-            None => address.to_string(),
-        };
-        let from = end(self.source, self.source_port);
-        let to = end(self.destination, self.destination_port);
-        write!(f, "{} {from} -> {to} ttl {} length {}", self.protocol, self.ttl, self.length)
+        let (from, to) = (self.sender(), self.receiver());
+        write!(f, "{} {from} -> {to} ttl {} length {}", self.protocol, self.ttl, self.length)?;
+        if let Some(flags) = self.flags.as_ref().filter(|flags| !flags.is_empty()) {
+            write!(f, " {flags}")?;
+        }
+        if let Some(icmp) = &self.icmp {
+            write!(f, " {icmp}")?;
+        }
+        if let Some(Fragment { identification, offset, more }) = self.fragment {
+            let more = if more { "+" } else { "" };
+            write!(f, " fragment {identification}@{offset}{more}")?;
+        }
+        if self.dont_fragment { write!(f, " DF") } else { Ok(()) }
     }
 }
 
@@ -126,6 +220,14 @@ const FLAGS: [(&str, u8); 5] = [
 ];
 /// Push, RFC 9293 section 3.1; the packet path does not look at it.
 const PSH: u8 = 0x08;
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(TcpFlags(bits)) = self;
+        let set = FLAGS.iter().filter(|(_, bit)| bits & bit != 0).map(|(name, _)| *name);
+        f.write_str(&set.collect::<Vec<_>>().join(","))
+    }
+}
 
 impl FromStr for Flags {
     type Err = String;
@@ -166,19 +268,19 @@ mod tests {
         let Flags(flags) = "syn".parse().unwrap();
         assert_eq!(
             told(TransportDescription::Tcp { source, destination, flags }),
-            "tcp 10.0.0.5:40000 -> 10.0.0.200:5672 ttl 64 length 50"
+            "tcp 10.0.0.5:40000 -> 10.0.0.200:5672 ttl 64 length 50 syn DF"
         );
         assert_eq!(
             told(TransportDescription::Udp { source, destination }),
-            "udp 10.0.0.5:40000 -> 10.0.0.200:5672 ttl 64 length 38"
+            "udp 10.0.0.5:40000 -> 10.0.0.200:5672 ttl 64 length 38 DF"
         );
         assert_eq!(
             told(TransportDescription::EchoRequest { identifier: 7 }),
-            "icmp 10.0.0.5:7 -> 10.0.0.200 ttl 64 length 38"
+            "icmp 10.0.0.5:7 -> 10.0.0.200 ttl 64 length 38 echo-request DF"
         );
         assert_eq!(
             told(TransportDescription::Other(Protocol(132))),
-            "ip/132 10.0.0.5 -> 10.0.0.200 ttl 64 length 30"
+            "ip/132 10.0.0.5 -> 10.0.0.200 ttl 64 length 30 DF"
         );
     }
 

@@ -26,7 +26,7 @@ use super::maps::{self, Entries, MapList};
 use super::presences::Presences;
 use super::print::print;
 use super::status::{self, Attached, Daemon, Status};
-use super::trace::{Traced, resolve};
+use super::trace::{Replays, Scene, Traced, resolve};
 use super::watch;
 use crate::health::{self, Neighbours};
 use crate::host_link;
@@ -273,15 +273,34 @@ impl Place {
     }
 
     async fn trace(&self, arguments: &TraceArguments) -> Result<Traced> {
-        let Observed { tables, generation, .. } = self.inspector.observe()?;
-        ensure!(
-            generation != 0,
-            "nothing is in force yet, so there is nothing to trace; start gatewayd"
-        );
-        let (point, packet) = resolve(arguments, &tables, self.in_force.as_ref())?;
-        let trace = self.inspector.trace(point, &packet)?;
-        let names = self.interface_names([trace.report.interface]).await;
-        Ok(Traced::of(point.program, &trace, &tables, |index| named(&names, index)))
+        let attached = self.inspector.attachments()?;
+        let links = self.links().await.ok();
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            let Observed { mut tables, generation, .. } = self.inspector.observe()?;
+            ensure!(
+                generation != 0,
+                "nothing is in force yet, so there is nothing to trace; start gatewayd"
+            );
+            tables.settings.generation = generation;
+            let (point, packet) = resolve(arguments, &tables, self.in_force.as_ref())?;
+            let networks = tables.settings.networks.iter().map(|network| network.interface);
+            let indices = networks.chain(tables.routes.values().map(|route| route.link));
+            let names = self.interface_names(indices.chain([point.interface])).await;
+            let trace = self.inspector.trace(point, &packet)?;
+            let scene = Scene {
+                tables: &tables,
+                interface: &|index| named(&names, index),
+                attached: &attached,
+                links: links.as_ref(),
+                now: now(),
+            };
+            let replays = Replays::run(point, &trace.before, &scene, &self.inspector)?;
+            if replays.agrees(&trace) || tries == 0 {
+                return Ok(Traced::of(arguments, point, &trace, &replays, &scene));
+            }
+        }
     }
 
     /// The names of the link devices, the one in use first: as the daemon noted them, else the one

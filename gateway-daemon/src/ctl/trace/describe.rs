@@ -1,23 +1,16 @@
-//! `gatewayctl trace`: names resolved to addresses before, and the programs' answer put in words
-//! after. Pure; the programs are asked by [`super::run`].
+//! The packet that an operator describes: names resolved to addresses, and where it comes in. Pure.
 
 use std::net::Ipv4Addr;
 
 use gateway_common::desired::Tables;
-use gateway_common::map::{AllowKey, Counter, NameKey, NameKind, Outcome, ServiceKind};
+use gateway_common::map::ServiceKind;
 use gateway_common::{LocalAddress, Protocol, TransitAddress};
 use gateway_control::model::{SiteModel, SiteName};
-use gateway_dataplane::{
-    PacketDescription, Part, Program, Trace, TracePoint, TransportDescription,
-};
-use serde::Serialize;
+use gateway_dataplane::{PacketDescription, Part, Program, TracePoint, TransportDescription};
 
-use super::arguments::TraceArguments;
-use super::entry::label;
-use super::explain::Words;
-use super::names::{service_named, services};
-use super::packet::{Flags, Summary, TraceProtocol};
-use super::print::{Answer, pairs};
+use super::super::arguments::{FragmentArgument, TraceArguments};
+use super::super::names::{service_named, services};
+use super::super::packet::{Flags, TraceProtocol};
 
 /// Why a packet cannot be traced as it was described.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,59 +68,6 @@ impl TraceError {
     }
 }
 
-/// What the programs would do.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Traced {
-    /// The program that was asked.
-    pub program: &'static str,
-    /// The packet.
-    pub packet: Option<Summary>,
-    /// `forward`, `refuse`, `pass` or `answer`.
-    pub verdict: &'static str,
-    /// What it is counted as.
-    pub counter: &'static str,
-    /// Why it is refused.
-    pub reason: Option<Why>,
-    /// Whether it belongs to a flow that is open already (`known`) or would open one (`new`).
-    pub flow: Option<&'static str>,
-    /// The rule that allows it.
-    pub rule: Option<Rule>,
-    /// The packet as it goes on.
-    pub rewritten: Option<Summary>,
-    /// Where it goes.
-    pub egress: Option<Egress>,
-}
-
-/// Why a packet is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Why {
-    /// The reason's label.
-    pub label: &'static str,
-    /// Its number.
-    pub number: u8,
-    /// What is to be said of it.
-    #[serde(flatten)]
-    pub words: Words,
-}
-
-/// A rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Rule {
-    /// Its number in the tables.
-    pub number: u32,
-    /// Its id.
-    pub id: String,
-}
-
-/// An interface that a packet goes out of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Egress {
-    /// Its index.
-    pub index: u32,
-    /// Its name.
-    pub interface: String,
-}
-
 /// The packet that `arguments` describe and where it comes in.
 pub(crate) fn resolve(
     arguments: &TraceArguments,
@@ -151,109 +91,39 @@ pub(crate) fn resolve(
     let packet = PacketDescription {
         source,
         destination,
-        ttl: 64,
-        part: Part::default(),
+        ttl: arguments.ttl,
+        part: part(arguments),
         transport,
-        payload: arguments.size,
+        payload: payload(arguments),
     };
     Ok((TracePoint { program, interface }, packet))
 }
 
-impl Traced {
-    /// What the answer of `program` means; `interface` names interfaces.
-    pub(crate) fn of(
-        program: Program,
-        trace: &Trace,
-        tables: &Tables,
-        interface: impl Fn(u32) -> String,
-    ) -> Self {
-        let report = trace.report;
-        let (verdict, forwarded) = match report.counter {
-            Counter::Refused(_) => ("refuse", false),
-            Counter::Outcome(Outcome::Passed) => ("pass", false),
-            Counter::Outcome(Outcome::Answered) => ("answer", false),
-            Counter::Outcome(
-                Outcome::ToLink | Outcome::ToLan | Outcome::Relayed | Outcome::Opened,
-            ) => ("forward", true),
-        };
-        let reason = match report.counter {
-            Counter::Refused(reason) => {
-                Some(Why { label: reason.label(), number: reason as u8, words: reason.into() })
-            }
-            Counter::Outcome(_) => None,
-        };
-        let before = Summary::of(&trace.before);
-        let after = if forwarded { Summary::of(&trace.after) } else { None };
-        let is_ours = forwarded && report.counter != Counter::Outcome(Outcome::Relayed);
-        let on_link = if program == Program::LinkIngress { &before } else { &after };
-        let rule = match report.rule {
-            0 if is_ours => on_link.as_ref().and_then(|packet| rule_of(tables, packet)),
-            0 => None,
-            judged => Some(judged),
-        };
-        Self {
-            program: program.name(),
-            packet: before,
-            verdict,
-            counter: label(report.counter),
-            reason,
-            flow: is_ours.then_some(if report.rule == 0 { "known" } else { "new" }),
-            rule: rule.map(|number| Rule {
-                number,
-                id: tables.name(NameKey::new(NameKind::Rule, number)),
-            }),
-            rewritten: after,
-            egress: forwarded.then(|| Egress {
-                index: report.interface,
-                interface: interface(report.interface),
-            }),
-        }
+fn part(arguments: &TraceArguments) -> Part {
+    /// What a datagram's first fragment carries on an Ethernet, in units of 8 octets.
+    const SECOND: u16 = 185;
+    let identification = arguments.identification;
+    match arguments.fragment {
+        None => Part::Whole { dont_fragment: arguments.dont_fragment },
+        Some(FragmentArgument::First) => Part::First { identification },
+        Some(FragmentArgument::Later) => Part::Last { identification, offset: SECOND },
     }
 }
 
-impl Answer for Traced {
-    fn text(&self) -> String {
-        let shown = |summary: &Option<Summary>| summary.as_ref().map(ToString::to_string);
-        let rule = match (&self.rule, self.verdict) {
-            (Some(rule), _) => Some(rule.id.clone()),
-            (None, "forward") if self.counter == Outcome::Relayed.label() => {
-                Some("none: the gateways at both ends decide".into())
-            }
-            (None, _) => None,
-        };
-        let verdict = format!("{} ({})", self.verdict, self.counter);
-        let lines = [
-            ("packet", shown(&self.packet)),
-            ("program", Some(self.program.to_owned())),
-            ("verdict", Some(verdict)),
-            ("reason", self.reason.as_ref().map(|why| why.words.meaning.to_owned())),
-            ("remedy", self.reason.as_ref().map(|why| why.words.remedy.to_owned())),
-            ("flow", self.flow.map(str::to_owned)),
-            ("rule", rule),
-            ("rewritten", shown(&self.rewritten)),
-            ("leaves by", self.egress.as_ref().map(|it| it.interface.clone())),
-        ];
-        pairs(lines.into_iter().filter_map(|(name, value)| Some((name, value?))))
+fn payload(arguments: &TraceArguments) -> u16 {
+    match arguments.fragment {
+        // An empty one is no part of anything.
+        Some(FragmentArgument::Later) => arguments.size.max(8),
+        Some(FragmentArgument::First) | None => arguments.size,
     }
-}
-
-/// The rule that allows the flow of a packet between transit addresses. The programs name it only when
-/// they judge a flow, which for a known one was earlier, under the same tables.
-fn rule_of(tables: &Tables, packet: &Summary) -> Option<u32> {
-    let (source, destination) =
-        (TransitAddress::from(packet.source), TransitAddress::from(packet.destination));
-    let held = |service, client| {
-        let key = AllowKey::exact(service, client);
-        let covering = tables.allows.iter().filter(|(allow, _)| allow.covers(&key));
-        covering.max_by_key(|(allow, _)| allow.bits()).map(|(_, allow)| allow.rule)
-    };
-    held(destination, source).or_else(|| held(source, destination))
 }
 
 fn transport(arguments: &TraceArguments) -> Result<TransportDescription, TraceError> {
     let protocol = arguments.protocol.number();
     let source = arguments.from_port;
-    let destination = || arguments.port.ok_or(TraceError::NoPort(protocol));
+    // What is no first fragment has no ports.
+    let without = (arguments.fragment == Some(FragmentArgument::Later)).then_some(0);
+    let destination = || arguments.port.or(without).ok_or(TraceError::NoPort(protocol));
     Ok(match protocol {
         Protocol::TCP => {
             let (Flags(flags), destination) = (arguments.flags, destination()?);
@@ -334,11 +204,10 @@ fn remote_client(
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use gateway_common::Reason;
-    use gateway_common::report::Report;
 
-    use super::super::arguments::{Arguments, Command};
-    use super::super::sample::{self, LAN, LINK};
+    use super::super::super::arguments::{Arguments, Command};
+    use super::super::super::packet::Summary;
+    use super::super::super::sample::{self, LAN, LINK};
     use super::*;
 
     fn arguments(words: &str) -> TraceArguments {
@@ -363,7 +232,7 @@ mod tests {
         let cases = [
             (
                 "--from 10.0.0.5 --to 10.0.0.200 --port 5672",
-                lan("tcp 10.0.0.5:40000 -> 10.0.0.200:5672 ttl 64 length 40"),
+                lan("tcp 10.0.0.5:40000 -> 10.0.0.200:5672 ttl 64 length 40 syn"),
             ),
             (
                 "--from 10.0.0.5 --to rabbitmq.cloud --protocol udp --port 5000 --from-port 7 --size 2",
@@ -371,15 +240,31 @@ mod tests {
             ),
             (
                 "--from 172.16.0.1 --to rabbitmq.cloud --protocol icmp",
-                lan("icmp 172.16.0.1:40000 -> 10.0.0.200 ttl 64 length 28"),
+                lan("icmp 172.16.0.1:40000 -> 10.0.0.200 ttl 64 length 28 echo-request"),
             ),
             (
                 "--from 10.0.0.7 --from-site cloud --to agent.edge-a --port 80",
-                link("tcp 240.0.0.7:40000 -> 240.0.24.1:80 ttl 64 length 40"),
+                link("tcp 240.0.0.7:40000 -> 240.0.24.1:80 ttl 64 length 40 syn"),
             ),
             (
                 "--link --from 240.0.0.9 --to 240.0.24.1 --protocol 132",
                 link("ip/132 240.0.0.9 -> 240.0.24.1 ttl 64 length 20"),
+            ),
+            (
+                "--from 10.0.0.5 --to 10.0.0.200 --port 1 --flags syn,ack --ttl 9 --dont-fragment",
+                lan("tcp 10.0.0.5:40000 -> 10.0.0.200:1 ttl 9 length 40 syn,ack DF"),
+            ),
+            (
+                "--from 10.0.0.10 --to 10.0.0.250 --protocol icmp-reply --from-port 7",
+                lan("icmp 10.0.0.10:7 -> 10.0.0.250 ttl 64 length 28 echo-reply"),
+            ),
+            (
+                "--from 10.0.0.5 --to 10.0.0.200 --protocol udp --port 5000 --fragment first --size 1",
+                lan("udp 10.0.0.5:40000 -> 10.0.0.200:5000 ttl 64 length 36 fragment 1@0+"),
+            ),
+            (
+                "--from 10.0.0.5 --to 10.0.0.200 --protocol udp --fragment later --identification 7",
+                lan("udp 10.0.0.5 -> 10.0.0.200 ttl 64 length 28 fragment 7@1480"),
             ),
         ];
         for (words, expected) in cases {
@@ -405,56 +290,10 @@ mod tests {
             let error = resolved(words).unwrap_err().to_string();
             assert!(error.contains(expected), "{words}: {error}");
         }
+        let nothing = resolve(&arguments(cases[1].0), &sample::tables(), None).unwrap_err();
+        assert!(nothing.is_usage() && !TraceError::NoRecord.is_usage());
         let words = "--from 10.0.0.5 --from-site cloud --to agent.edge-a --port 1";
         let unrecorded = resolve(&arguments(words), &sample::tables(), None).unwrap_err();
         assert_eq!(unrecorded, TraceError::NoRecord);
-    }
-
-    fn traced(counter: Counter, rule: u32) -> Traced {
-        let tables = sample::tables();
-        let words = "--from 10.0.0.5 --to 10.0.0.200 --port 5672";
-        let (point, packet) = resolve(&arguments(words), &tables, None).unwrap();
-        let before = packet.frame().unwrap();
-        let (after, report) = (before.clone(), Report { counter, rule, interface: LINK });
-        let trace = Trace { report, before, after };
-        Traced::of(point.program, &trace, &tables, |index| format!("if{index}"))
-    }
-
-    #[test]
-    fn a_forwarded_packet_names_its_rule_and_its_way() {
-        let text = traced(Counter::Outcome(Outcome::ToLink), 1).text();
-        assert!(text.contains("verdict    forward (to-link)\n"), "{text}");
-        assert!(text.contains("rule       edge-a-rabbitmq\n"), "{text}");
-        assert!(text.contains("leaves by  if3\n"), "{text}");
-        assert!(text.contains("rewritten  tcp 10.0.0.5:40000"), "{text}");
-        assert!(text.contains("flow       new\n"), "{text}");
-    }
-
-    #[test]
-    fn the_rule_of_a_known_flow_is_found_in_the_tables() {
-        let tables = sample::tables();
-        let words = "--from 240.0.16.5 --link --to 240.0.8.1 --port 5672";
-        let (point, packet) = resolve(&arguments(words), &tables, None).unwrap();
-        let report = Report { counter: Counter::Outcome(Outcome::ToLan), rule: 0, interface: LAN };
-        let before = packet.frame().unwrap();
-        let trace = Trace { report, after: before.clone(), before };
-        let known = Traced::of(point.program, &trace, &tables, |index| format!("if{index}"));
-        assert_eq!(known.flow, Some("known"));
-        assert_eq!(known.rule, Some(Rule { number: 1, id: "edge-a-rabbitmq".into() }));
-    }
-
-    #[test]
-    fn a_refused_packet_names_its_reason() {
-        let refused = traced(Counter::Refused(Reason::NoPolicy), 0);
-        let text = refused.text();
-        assert!(text.contains("verdict  refuse (no-policy)\n"), "{text}");
-        assert!(text.contains(Reason::NoPolicy.meaning()), "{text}");
-        assert!(text.contains(Reason::NoPolicy.remedy()), "{text}");
-        assert!(!text.contains("rewritten") && !text.contains("leaves by"), "{text}");
-        let json = serde_json::to_value(&refused).unwrap();
-        assert_eq!(json["verdict"], "refuse");
-        assert_eq!(json["reason"]["label"], "no-policy");
-        assert_eq!(json["rule"], serde_json::Value::Null);
-        assert_eq!(json["egress"], serde_json::Value::Null);
     }
 }
