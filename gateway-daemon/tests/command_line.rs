@@ -163,6 +163,29 @@ fn without_a_data_path_or_the_right_to_see_it_that_is_said() {
 }
 
 #[test]
+fn completions_and_manual_pages_need_neither_root_nor_a_gateway() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        for program in ["gatewayctl", "gatewayd"] {
+            let output = run(GATEWAYCTL, &["completions", shell, "--program", program]);
+            assert!(output.status.success(), "{}", stderr(&output));
+            assert!(stdout(&output).contains(program), "{shell}");
+        }
+    }
+    assert_eq!(run(GATEWAYCTL, &["completions", "cmd"]).status.code(), Some(2));
+    let scratch = Scratch::new("man");
+    let directory = scratch.0.join("man8");
+    let output = run(GATEWAYCTL, &["man", directory.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for page in ["gatewayd.8", "gatewayctl.8", "gatewayctl-trace.8", "gatewayctl-flow-list.8"] {
+        let text = fs::read_to_string(directory.join(page)).expect(page);
+        assert!(text.contains(".TH ") && text.contains(".SH OPTIONS"), "{page}: {text}");
+    }
+    let output = run(GATEWAYCTL, &["man", "/proc/no-such-directory"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/proc/no-such-directory"), "{}", stderr(&output));
+}
+
+#[test]
 fn the_reference_is_written_where_it_is_asked_for() {
     let scratch = Scratch::new("reference");
     let directory = scratch.0.join("new");

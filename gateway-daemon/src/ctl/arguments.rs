@@ -4,12 +4,16 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
+use clap_complete::Shell;
 use gateway_common::map::FlowState;
 use gateway_control::model::{InstanceName, SiteName};
 
 use super::filter::{self, Clients, Interval, PortRange};
 use super::packet::{Flags, TraceProtocol};
+
+/// Where help shows what every command has: behind what it has of its own, before `--help`.
+const BEHIND_THE_OWN: usize = 900;
 
 /// Shows, tests and removes the data path of a Presence gateway.
 ///
@@ -22,10 +26,18 @@ use super::packet::{Flags, TraceProtocol};
 pub struct Arguments {
     /// Which gateway of this host (gateway.instance in its site file); may be left out where there
     /// is only one.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", display_order = BEHIND_THE_OWN)]
     pub instance: Option<InstanceName>,
     /// What the answer looks like.
-    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        display_order = BEHIND_THE_OWN
+    )]
     pub output: Output,
     /// What to do.
     #[command(subcommand)]
@@ -88,12 +100,54 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Print what makes a shell complete command lines.
+    ///
+    /// bash: gatewayctl completions bash > /usr/share/bash-completion/completions/gatewayctl
+    ///
+    /// zsh: gatewayctl completions zsh > /usr/share/zsh/site-functions/_gatewayctl
+    ///
+    /// fish: gatewayctl completions fish > /usr/share/fish/vendor_completions.d/gatewayctl.fish
+    Completions {
+        /// The shell.
+        shell: Shell,
+        /// Whose command lines.
+        #[arg(long, value_enum, default_value_t)]
+        program: ProgramName,
+    },
+    /// Write manual pages of gatewayctl, its commands and gatewayd into a directory.
+    ///
+    /// For everybody: gatewayctl man /usr/share/man/man8
+    Man {
+        /// The directory; made if missing.
+        #[arg(value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+    },
     /// Write the reference pages into a directory.
     #[command(hide = true)]
     Reference {
         /// The directory.
         directory: PathBuf,
     },
+}
+
+/// One of the programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgramName {
+    /// This one.
+    #[default]
+    Gatewayctl,
+    /// The daemon.
+    Gatewayd,
+}
+
+impl ProgramName {
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gatewayctl => "gatewayctl",
+            Self::Gatewayd => "gatewayd",
+        }
+    }
 }
 
 /// About links.

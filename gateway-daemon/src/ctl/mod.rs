@@ -9,6 +9,7 @@
 //! | filter, follow | which flows are wanted, and what became of them since the last look; pure |
 //! | watch | the loop of `flow list --follow` |
 //! | packet, entry, names | frames, map entries and what is named, as text |
+//! | manual | completions and manual pages |
 //! | print | tables, JSON and YAML |
 
 mod arguments;
@@ -20,6 +21,7 @@ mod filter;
 mod flows;
 mod follow;
 mod links;
+mod manual;
 pub(crate) mod maps;
 mod names;
 mod packet;

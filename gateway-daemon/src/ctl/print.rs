@@ -24,7 +24,7 @@ pub(crate) fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
         Output::Json => serde_json::to_string_pretty(answer)? + "\n",
         Output::Yaml => yaml(answer)?,
     };
-    put(&text).map(|_| ())
+    put(text.as_bytes()).map(|_| ())
 }
 
 /// One of the answers that come one after the other.
@@ -51,18 +51,21 @@ impl Feed {
     /// Prints what stands above all rows of a table; nothing in other forms.
     pub(crate) fn heading<L: Line>(&self) -> io::Result<ControlFlow<()>> {
         match self.output {
-            Output::Table => put(&row::<L>(L::COLUMNS.iter().map(|(name, _)| name.to_uppercase()))),
+            Output::Table => {
+                put(row::<L>(L::COLUMNS.iter().map(|(name, _)| name.to_uppercase())).as_bytes())
+            }
             Output::Json | Output::Yaml => Ok(ControlFlow::Continue(())),
         }
     }
 
     /// Prints one; break if nobody reads any more.
     pub(crate) fn put<L: Line>(&self, line: &L) -> io::Result<ControlFlow<()>> {
-        put(&match self.output {
+        let text = match self.output {
             Output::Table => row::<L>(line.cells()),
             Output::Json => serde_json::to_string(line)? + "\n",
             Output::Yaml => format!("---\n{}", yaml(line)?),
-        })
+        };
+        put(text.as_bytes())
     }
 }
 
@@ -85,9 +88,9 @@ fn row<L: Line>(cells: impl IntoIterator<Item = String>) -> String {
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
-fn put(text: &str) -> io::Result<ControlFlow<()>> {
+pub(crate) fn put(text: &[u8]) -> io::Result<ControlFlow<()>> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(error),

@@ -22,9 +22,10 @@ use super::explain::Explanations;
 use super::filter::Filter;
 use super::flows::Flows;
 use super::links::{FoundDevice, Links};
+use super::manual;
 use super::maps::{self, Entries, MapList};
 use super::presences::Presences;
-use super::print::print;
+use super::print::{print, put};
 use super::status::{self, Attached, Daemon, Status};
 use super::trace::{Replays, Scene, Traced, resolve};
 use super::watch;
@@ -41,6 +42,13 @@ pub fn run(arguments: Arguments) -> Result<()> {
     match command {
         Command::Explain { reason } => {
             return Ok(print(&Explanations::of(reason.as_deref())?, output)?);
+        }
+        Command::Completions { shell, program } => {
+            return Ok(put(&manual::completions(shell, program)).map(|_| ())?);
+        }
+        Command::Man { directory } => {
+            return write_manual(&directory)
+                .with_context(|| format!("cannot write into {}", directory.display()));
         }
         Command::Reference { directory } => {
             return reference::write(&directory)
@@ -149,7 +157,11 @@ impl Place {
             Command::Counters { all } => {
                 print(&Counts::of(self.inspector.counters()?, all), output)?;
             }
-            Command::Explain { .. } | Command::Reference { .. } | Command::Detach { .. } => {}
+            Command::Explain { .. }
+            | Command::Completions { .. }
+            | Command::Man { .. }
+            | Command::Reference { .. }
+            | Command::Detach { .. } => {}
         }
         Ok(())
     }
@@ -333,6 +345,14 @@ impl Place {
         }
         names
     }
+}
+
+fn write_manual(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    for (name, text) in manual::pages()? {
+        fs::write(directory.join(name), text)?;
+    }
+    Ok(())
 }
 
 type Named = BTreeMap<u32, String>;

@@ -219,12 +219,12 @@ impl Seen {
         let mut text = format!("{} on {} ({hook})\n", self.program, self.interface);
         let checks = self.checks.iter().map(|step| {
             let found = or_dash(step.found.as_ref());
-            ["  ".into(), step.check.to_owned(), step.of.clone(), found]
+            [" ".into(), step.check.to_owned(), step.of.clone(), found]
         });
         text.push_str(&rows(checks));
         let changes = self.changes.iter().map(|change| {
             let FieldChange { field, before, after } = change;
-            ["  ".into(), (*field).to_owned(), format!("{before} -> {after}")]
+            [" ".into(), (*field).to_owned(), format!("{before} -> {after}")]
         });
         text.push_str(&rows(changes));
         let _ = writeln!(text, "   => {} ({})", self.verdict, self.counter);
