@@ -19,8 +19,9 @@ use super::plan::{PublicKeys, Rule, SiteFile, SitePlan};
 use super::process::Process;
 use super::wait::{wait_for, wait_unless_failed};
 
-/// Bound on the start and the reload of a gateway.
-pub const START_BOUND: Duration = Duration::from_secs(30);
+/// Bound on the start and the reload of a gateway. In an emulated guest three kernels' worth of verifying
+/// at once takes half a minute, and more beside a build.
+pub const START_BOUND: Duration = Duration::from_secs(120);
 /// Bound on one `gatewayctl`.
 pub const CTL_BOUND: Duration = Duration::from_secs(20);
 
@@ -34,13 +35,25 @@ pub struct Choices {
     pub mode: &'static str,
     /// Kind of link device: `auto`, `kernel` or `userspace`.
     pub link_kind: &'static str,
+    /// The LAN's VLAN on the wire between switch and gateway; `None` where that wire has no tags.
+    pub vlan: Option<u16>,
     /// Flows a gateway has room for.
     pub flow_capacity: u32,
 }
 
+impl Choices {
+    /// The gateways' LAN interface.
+    pub fn lan(&self) -> String {
+        match self.vlan {
+            None => "lan0".to_owned(),
+            Some(vlan) => format!("lan0.{vlan}"),
+        }
+    }
+}
+
 impl Default for Choices {
     fn default() -> Self {
-        Self { mode: "auto", link_kind: "auto", flow_capacity: 65536 }
+        Self { mode: "auto", link_kind: "auto", vlan: None, flow_capacity: 65536 }
     }
 }
 
@@ -143,6 +156,7 @@ impl Gateway {
         let file = SiteFile {
             site: self.plan,
             instance: &self.instance,
+            lan: &self.choices.lan(),
             mode: self.choices.mode,
             link_kind: self.choices.link_kind,
             private_key_file: KEY_FILE,

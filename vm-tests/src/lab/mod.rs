@@ -271,6 +271,9 @@ impl Lab {
             Ok(namespace)
         };
         let gateway = host(GATEWAY_PORT, GATEWAY)?;
+        if let Some(vlan) = choices.vlan {
+            tag(&gateway, &choices.lan(), vlan, &lan)?;
+        }
         plug(&gateway, "wan0", plan.underlay, &self.underlay, plan.name)?;
         // Whatever crosses a gateway crosses it through its programs, never through its stack.
         gateway.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "0"))??;
@@ -323,6 +326,25 @@ fn plug(
     switch.ip(&format!("link set {port} up"))?;
     host.ip(&format!("address add {address}/24 dev {device}"))?;
     host.ip(&format!("link set {device} up"))?;
+    Ok(())
+}
+
+/// Makes the wire between switch and gateway a trunk, on which the LAN is one VLAN.
+fn tag(gateway: &Namespace, device: &str, vlan: u16, switch: &Namespace) -> Result<()> {
+    gateway.ip(&format!("link add link lan0 name {device} type vlan id {vlan}"))?;
+    gateway.ip(&format!("address del {GATEWAY}/24 dev lan0"))?;
+    gateway.ip(&format!("address add {GATEWAY}/24 dev {device}"))?;
+    gateway.ip(&format!("link set {device} up"))?;
+    switch.ip(&format!("link set {GATEWAY_PORT} nomaster"))?;
+    join(switch, vlan, "br0")
+}
+
+/// Gives a switch another VLAN on the trunk to its gateway, whose hosts are those of this bridge.
+pub fn join(switch: &Namespace, vlan: u16, bridge: &str) -> Result<()> {
+    let port = format!("{GATEWAY_PORT}.{vlan}");
+    switch.ip(&format!("link add link {GATEWAY_PORT} name {port} type vlan id {vlan}"))?;
+    switch.ip(&format!("link set {port} master {bridge}"))?;
+    switch.ip(&format!("link set {port} up"))?;
     Ok(())
 }
 

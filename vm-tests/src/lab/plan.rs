@@ -193,6 +193,8 @@ pub struct SiteFile<'a> {
     pub site: &'static SitePlan,
     /// Instance of the gateway and name of its link device.
     pub instance: &'a str,
+    /// The LAN interface.
+    pub lan: &'a str,
     /// How the LAN's packets are taken: `auto`, `xdp` or `tc`.
     pub mode: &'a str,
     /// Kind of link device: `auto`, `kernel` or `userspace`.
@@ -226,8 +228,8 @@ impl SiteFile<'_> {
         )?;
         writeln!(
             text,
-            "[[lan]]\ninterface = \"lan0\"\nmode = \"{}\"\nnetworks = [\"{CLIENT_NETWORK}\"]\n",
-            self.mode
+            "[[lan]]\ninterface = \"{}\"\nmode = \"{}\"\nnetworks = [\"{CLIENT_NETWORK}\"]\n",
+            self.lan, self.mode
         )?;
         writeln!(
             text,
@@ -300,6 +302,7 @@ mod tests {
         SiteFile {
             site,
             instance: "demo-x",
+            lan: "lan0",
             mode: "auto",
             link_kind: "auto",
             private_key_file: "link.key",
