@@ -314,14 +314,15 @@ fn an_interface_of_another_instance_is_refused_with_its_name() -> Result<()> {
     })
 }
 
+/// One of them on an interface with a dot in its name, as VLANs have: the BPF file system has no such names.
 #[test]
 fn two_instances_in_one_namespace_live_side_by_side() -> Result<()> {
     with(Choices::default(), true, |lab| {
         let gateway = &lab.site(&EDGE_A).gateway;
         let namespace = gateway.namespace();
-        namespace.ip("link add lan1 type veth peer name lan1-peer")?;
-        namespace.ip("link set lan1 up")?;
-        let (other, file) = beside(gateway, "lan1", "other")?;
+        namespace.ip("link add lan1.7 type veth peer name lan1-peer")?;
+        namespace.ip("link set lan1.7 up")?;
+        let (other, file) = beside(gateway, "lan1.7", "other")?;
         let mut command = Command::new(binaries::locate("gatewayd")?);
         command.arg("--config").arg(&file);
         let mut second = namespace.spawn("gatewayd", &mut command, &lab.directory("other.log"))?;
@@ -346,6 +347,8 @@ fn two_instances_in_one_namespace_live_side_by_side() -> Result<()> {
         second.kill()?;
         ctl("detach --yes")?;
         ensure!(!pins(&other).exists());
+        let on = programs_on(namespace, "lan1.7")?;
+        ensure!(!on.contains("lan_ingress"), "{on}");
         let devices = namespace.ip("-o link")?;
         ensure!(!devices.contains(": other:"), "{devices}");
         ensure!(is_served(&gateway.ctl("status")?), "the first one is untouched");
