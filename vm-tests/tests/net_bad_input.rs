@@ -106,8 +106,22 @@ fn a_second_gateway_of_an_instance_is_refused() -> Result<()> {
 fn a_port_in_use_is_named() -> Result<()> {
     in_a_lab(|lab| {
         let gateway = &lab.site(&CLOUD).gateway;
-        let file = variant(lab, gateway, |text| text)?;
+        gateway.namespace().ip("link add lan1 type veth peer name wall1")?;
+        gateway.namespace().ip("link set lan1 up")?;
+        let lan = |name: &str| format!("interface = \"{name}\"");
+        let file = variant(lab, gateway, |text| text.replace(&lan("lan0"), &lan("lan1")))?;
+        ensure!(fs::read_to_string(&file)?.contains(&lan("lan1")), "the site has lan0");
         expect(&gateway.try_site_file(&file, BOUND)?, OTHER, &["51820", "in use"])
+    })
+}
+
+#[test]
+fn an_interface_that_another_instance_serves_is_named_with_it() -> Result<()> {
+    in_a_lab(|lab| {
+        let gateway = &lab.site(&CLOUD).gateway;
+        let file = variant(lab, gateway, |text| text)?;
+        let served = format!("lan0 is served by instance {}", gateway.instance());
+        expect(&gateway.try_site_file(&file, BOUND)?, OTHER, &[&served])
     })
 }
 
