@@ -251,7 +251,8 @@ mod tests {
         use FlowState as State;
         let mut follower = Follower::new(10);
         assert_eq!(look(&mut follower, &[(1, flow(State::Open, 100))]), [], "where it begins");
-        let steps: [(&[(u16, Flow)], &[(Change, u16, u64)]); 8] = [
+        type Step<'a> = (&'a [(u16, Flow)], &'a [(Change, u16, u64)]);
+        let steps: [Step<'_>; 8] = [
             (&[(1, flow(State::Open, 120)), (2, flow(State::Opening, 60))], &[(Opened, 2, 60)]),
             (&[(1, flow(State::Open, 120)), (2, flow(State::Accepted, 60))], &[]),
             (&[(1, flow(State::Open, 120)), (2, flow(State::Open, 90))], &[(Confirmed, 2, 90)]),

@@ -135,11 +135,11 @@ fn found(program: Program, index: u32, hook: Hook) -> FoundAttachment {
 
 /// What the last program asked about, and what it found.
 fn checks(traced: &Traced) -> Vec<(&str, Option<&str>)> {
-    let programs = traced.hops.iter().filter_map(|hop| match hop {
+    let mut programs = traced.hops.iter().filter_map(|hop| match hop {
         Hop::Program(seen) => Some(seen),
         Hop::Out(_) | Hop::Gateway(_) | Hop::Host { .. } => None,
     });
-    let last = programs.last().expect("a program was asked");
+    let last = programs.next_back().expect("a program was asked");
     last.checks.iter().map(|step| (step.check, step.found.as_deref())).collect()
 }
 
