@@ -21,9 +21,10 @@ use vm_tests::lab::wait::{wait_for, wait_until};
 use vm_tests::lab::{Lab, binaries};
 
 const BOUND: Duration = Duration::from_secs(20);
-const ANSWER: Duration = Duration::from_secs(5);
-/// Two failures a second apart, each known within a second, and a second for this busy host.
-const FALL: Duration = Duration::from_secs(4);
+const ANSWER: Duration = Duration::from_secs(20);
+/// Two failures a second apart, each known within a second, and as much again for a busy host: sooner than
+/// anything but these questions would tell.
+const FALL: Duration = Duration::from_secs(8);
 const NAMES: [&str; 3] = ["one", "two", "three"];
 const OPENED: usize = 200;
 
@@ -202,7 +203,9 @@ fn new_flows_go_by_weight_and_around_what_is_drained_or_dead() -> Result<()> {
         let connected =
             client.run(|| traffic::connect_within(ECHO.at(ECHO_PORT), Duration::from_secs(2)))?;
         ensure!(connected.is_err(), "connected to a service without back ends");
-        ensure!(lab.site(&CLOUD).gateway.refused("no-backend")? > refused, "nothing was refused");
+        wait_for("the refusal to be counted", BOUND, || {
+            Ok(lab.site(&CLOUD).gateway.refused("no-backend")? > refused)
+        })?;
 
         hosts.start(lab, 0)?;
         wait_state(&lab.site(&CLOUD).gateway, 0, "active", FALL)?;

@@ -124,11 +124,14 @@ fn the_server_sees_each_client_with_its_own_port() -> Result<()> {
 fn ask(place: &Namespace, client: Ipv4Addr, server: Ipv4Addr) -> Result<Option<String>> {
     place.run(|| -> Result<Option<String>> {
         let socket = UdpSocket::bind((client, PORT))?;
+        // What comes late of another service is not this one's answer.
+        socket.connect((server, ECHO_PORT))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         for _ in 0..6 {
-            socket.send_to(b"hello", (server, ECHO_PORT))?;
+            // Reports an ICMP error that an earlier datagram met.
+            let _ = socket.send(b"hello");
             let mut answer = [0; 128];
-            if let Ok((length, _)) = socket.recv_from(&mut answer) {
+            if let Ok(length) = socket.recv(&mut answer) {
                 return Ok(Some(String::from_utf8_lossy(&answer[..length]).into_owned()));
             }
         }
@@ -157,14 +160,22 @@ fn raw(place: &Namespace) -> Result<Socket> {
     })?
 }
 
-/// The sender and the text of the next packet; none within half a second.
-fn receive(mut socket: &Socket) -> Option<(Ipv4Addr, String)> {
+/// The sender of the next packet with this text; none if nothing comes for half a second.
+fn receive(mut socket: &Socket, text: &str) -> Option<Ipv4Addr> {
     const HEADER: usize = 20;
     let mut packet = [0; 256];
-    let length = socket.read(&mut packet).ok()?;
-    let (header, text) = packet.get(..length)?.split_at_checked(HEADER)?;
-    let source: [u8; 4] = header.get(12..16)?.try_into().ok()?;
-    Some((Ipv4Addr::from(source), String::from_utf8_lossy(text).into_owned()))
+    while let Ok(length) = socket.read(&mut packet) {
+        let (header, payload) = packet.get(..length)?.split_at_checked(HEADER)?;
+        if payload == text.as_bytes() {
+            let source: [u8; 4] = header.get(12..16)?.try_into().ok()?;
+            return Some(Ipv4Addr::from(source));
+        }
+    }
+    None
+}
+
+fn wait_to_receive(socket: &Socket, text: &str) -> Result<Ipv4Addr> {
+    wait_until(format!("{text:?} to come"), BOUND, || Ok(receive(socket, text)))
 }
 
 fn send(socket: &Socket, to: Ipv4Addr, text: &str) -> Result<()> {
@@ -182,30 +193,29 @@ fn a_protocol_without_ports_carries_several_clients() -> Result<()> {
         let [first, second] = sockets;
         let (first, second) = (first?, second?);
         for (socket, client) in [&first, &second] {
+            let text = format!("from {client}");
             let seen = wait_until("a packet to come", BOUND, || {
-                send(socket, OWN, "hello")?;
-                Ok(receive(&server))
+                send(socket, OWN, &text)?;
+                Ok(receive(&server, &text))
             })?;
-            ensure!(seen == (presence_of(*client), "hello".to_owned()), "{client}: {seen:?}");
+            ensure!(seen == presence_of(*client), "{client} was seen as {seen}");
         }
         // Both ways at once: each answer reaches the client it is for.
         for (_, client) in [&first, &second] {
             send(&server, presence_of(*client), &format!("to {client}"))?;
         }
         for (socket, client) in [&first, &second] {
-            let answer = receive(socket).context("no answer")?;
-            ensure!(answer == (OWN, format!("to {client}")), "{client}: {answer:?}");
+            let answered = wait_to_receive(socket, &format!("to {client}"))?;
+            ensure!(answered == OWN, "{client} was answered by {answered}");
         }
-        // Before the refusals are counted: nothing of the above is on its way any more.
-        while receive(&server).is_some() {}
         send(&first.0, SHARED, "first")?;
-        let seen = receive(&server).context("the first client was refused")?;
-        ensure!(seen == (Ipv4Addr::new(10, 0, 0, 250), "first".to_owned()), "{seen:?}");
+        let seen = wait_to_receive(&server, "first")?;
+        ensure!(seen == Ipv4Addr::new(10, 0, 0, 250), "the first client was seen as {seen}");
         let refused = || lab.site(&CLOUD).gateway.refused("ports-exhausted");
         let before = refused()?;
         send(&second.0, SHARED, "second")?;
         wait_for("the second client to be refused", BOUND, || Ok(refused()? > before))?;
-        ensure!(receive(&server).is_none(), "the second client came through");
+        ensure!(receive(&server, "second").is_none(), "the second client came through");
         Ok(())
     })
 }

@@ -16,7 +16,7 @@ use vm_tests::lab::traffic::Conversation;
 use vm_tests::lab::{Lab, scenario};
 
 const DOWNLOAD: u64 = 8_000_000;
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(60);
 
 fn in_a_lab(steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
     let mut lab = Lab::up(LabName::unique(), Choices::default())?;
