@@ -13,8 +13,10 @@ use super::names::service_name;
 use super::print::{Answer, or_dash, seconds, table};
 use crate::health::Account;
 
+const UNANSWERED: &str = "nobody on the LAN answers for its address";
+
 /// Back ends, by service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Backends(Vec<Row>);
 
@@ -70,6 +72,27 @@ impl Backends {
         });
         Self(rows.collect())
     }
+
+    /// How many there are, and how many of them get new flows and are reachable.
+    pub(crate) fn summary(&self) -> (usize, usize) {
+        (self.0.len(), self.0.iter().filter(|row| row.state == "active").count())
+    }
+
+    /// Those that should serve and do not: address, state and why, with their services.
+    pub(crate) fn troubled(&self) -> BTreeMap<(Ipv4Addr, &'static str, &str), Vec<&str>> {
+        let mut troubled: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for row in self.0.iter().filter(|row| matches!(row.state, "down" | "unreachable")) {
+            let trouble = (row.address, row.state, row.why.as_str());
+            troubled.entry(trouble).or_default().push(&row.service);
+        }
+        troubled
+    }
+
+    /// Services none of whose back ends gets new flows.
+    pub(crate) fn unserved(&self) -> BTreeSet<&str> {
+        let rows = self.0.iter().filter(|row| row.slots_of_service == 0);
+        rows.map(|row| row.service.as_str()).collect()
+    }
 }
 
 impl Row {
@@ -94,19 +117,19 @@ impl Row {
             BackendState::Draining => {
                 let why = match flows {
                     0 => "no flow is left: remove it from the site file".to_owned(),
+                    _ if unreachable => format!("gets no new flows; {UNANSWERED}"),
                     _ => "gets no new flows; its own go on".to_owned(),
                 };
                 ("draining", why, None)
             }
             BackendState::Down => {
                 let why = judged.map_or("its health check fails", |it| it.why.as_str());
-                ("down", why.to_owned(), judged_since)
+                let why = if unreachable { format!("{why}; {UNANSWERED}") } else { why.to_owned() };
+                ("down", why, judged_since)
             }
             BackendState::Active if unreachable => {
                 let at = known.account.unreachable.get(&address).map(|at| since(*at));
-                let why =
-                    "nobody on the LAN answers for its address: is the host up, and on this LAN?";
-                ("unreachable", why.to_owned(), at)
+                ("unreachable", UNANSWERED.to_owned(), at)
             }
             BackendState::Active => {
                 let why = judged.map_or("not checked", |it| it.why.as_str());
@@ -191,12 +214,18 @@ mod tests {
             Account { unreachable: [(Ipv4Addr::from(host), 940)].into(), ..Account::default() };
         let found = rows(&tables, &gone, &account);
         assert_eq!((found.0[0].state, found.0[0].since_seconds), ("unreachable", Some(60)));
+        let trouble = (Ipv4Addr::from(host), "unreachable", UNANSWERED);
+        assert_eq!(found.troubled(), [(trouble, vec!["agent.edge-a"])].into());
+        assert_eq!((found.summary(), found.unserved()), ((1, 0), [].into()));
 
         let none = Service::new(ServiceKind::Here { first: 0, count: 0 });
         tables.services.insert(key.service, none);
         tables.backends.insert(key, Backend::new(BackendState::Down));
         let found = rows(&tables, &gone, &account);
         assert_eq!((found.0[0].state, found.0[0].slots_of_service), ("down", 0));
+        assert_eq!(found.0[0].why, format!("its health check fails; {UNANSWERED}"));
+        assert_eq!(rows(&tables, &BTreeSet::new(), &account).0[0].why, "its health check fails");
+        assert_eq!(found.unserved(), ["agent.edge-a"].into());
         tables.backends.insert(key, Backend::new(BackendState::Draining));
         let found = rows(&tables, &gone, &account);
         assert!(found.0[0].state == "draining" && found.0[0].why.contains("remove it"));

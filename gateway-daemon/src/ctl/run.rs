@@ -8,9 +8,11 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use gateway_common::map::{Allows, Map as _, Names, Ports, PresenceKind, Services};
+use gateway_common::desired::Tables;
+use gateway_common::map::{Allows, Flow, FlowKey, Map as _, Names, Ports, PresenceKind, Services};
 use gateway_control::model::{InstanceName, SiteModel};
 use gateway_dataplane::{BPFFS, FoundAttachment, Inspector, Observed, Program, now};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::arguments::{
     Arguments, BackendCommand, Command, FlowCommand, FlowListArguments, LinkCommand, MapCommand,
@@ -86,7 +88,7 @@ fn the_instance(asked: Option<InstanceName>, places: &[&Path]) -> Result<Instanc
     match asked {
         Some(name) if names.contains(&name) => Ok(name),
         Some(name) if names.is_empty() => {
-            bail!("no gateway data path here, neither of instance {name}; start gatewayd")
+            bail!("no gateway data path here, neither of instance {name}; {}", remedy())
         }
         Some(name) => bail!(
             "no gateway data path of instance {name} here; there is {}, name one with --instance",
@@ -99,13 +101,21 @@ fn the_instance(asked: Option<InstanceName>, places: &[&Path]) -> Result<Instanc
             let only = names.into_iter().next();
             only.with_context(|| {
                 let places: Vec<_> = places.iter().map(|it| it.display().to_string()).collect();
-                format!(
-                    "no gateway data path here: nothing is in {}; start gatewayd",
-                    places.join(" or ")
-                )
+                let places = places.join(" or ");
+                format!("no gateway data path here: nothing is in {places}; {}", remedy())
             })
         }
     }
+}
+
+/// What to do where no data path is seen.
+fn remedy() -> &'static str {
+    let mounted = statfs(BPFFS).is_ok_and(|it| it.filesystem_type() == BPF_FS_MAGIC);
+    if mounted {
+        return "start gatewayd";
+    }
+    "no BPF file system is mounted at /sys/fs/bpf: start gatewayd, or, inside `ip netns exec`, which \
+     hides what the host has there, use `nsenter --net=/run/netns/NAME` instead"
 }
 
 /// An instance with its data path.
@@ -135,7 +145,10 @@ impl Place {
                 let names = self.interface_names(tables.routes.values().map(|it| it.link)).await;
                 print(&Presences::of(&tables, |index| named(&names, index)), output)?;
             }
-            Command::Backend(BackendCommand::List) => print(&self.backends().await?, output)?,
+            Command::Backend(BackendCommand::List) => {
+                let tables = self.inspector.observe()?.tables;
+                print(&self.backends(&tables, &self.inspector.flows()?).await?, output)?;
+            }
             Command::Flow(FlowCommand::List(arguments)) if arguments.follow => {
                 watch::follow(&self.inspector, &arguments, output).await?;
             }
@@ -181,6 +194,9 @@ impl Place {
         let presences = tables.presences.values();
         let attachments = self.attachments()?;
         let rules: BTreeSet<u32> = tables.allows.values().map(|allow| allow.rule).collect();
+        let flows = self.inspector.flows()?;
+        let backends = self.backends(&tables, &flows).await?;
+        let (backend_count, backends_active) = backends.summary();
         let status = Status {
             instance: self.instance.name().to_string(),
             gateway: model.map(|model| model.gateway().name.to_string()),
@@ -201,7 +217,9 @@ impl Place {
                 presences: presences.filter(|it| it.kind() != PresenceKind::Nothing).count(),
                 services: tables.services.len(),
                 rules: rules.len(),
-                flows: self.inspector.flows()?.len(),
+                backends: backend_count,
+                backends_active,
+                flows: flows.len(),
                 flow_capacity: self.inspector.flow_capacity(),
             },
             tables: vec![
@@ -213,7 +231,7 @@ impl Place {
             repairs: self.instance.recorded_repairs(),
             problems: Vec::new(),
         };
-        Ok(status.judged(links.as_ref().map_err(String::clone)))
+        Ok(status.judged(links.as_ref().map_err(String::clone), &backends))
     }
 
     fn attachments(&self) -> Result<Vec<Attached>> {
@@ -272,16 +290,17 @@ impl Place {
         Ok(Flows::of(&tables, generation, &flows, now(), limit))
     }
 
-    async fn backends(&self) -> Result<Backends> {
-        let tables = self.inspector.observe()?.tables;
+    async fn backends(&self, tables: &Tables, flows: &[(FlowKey, Flow)]) -> Result<Backends> {
         let addresses = tables.backends.keys().map(|key| key.address.into()).collect();
+        let account = health::Account::load(self.instance.directory());
+        let neighbours = Neighbours::connect()?;
         let known = backends::Known {
             model: self.in_force.as_ref(),
-            account: &health::Account::load(self.instance.directory()),
-            unresolved: &Neighbours::connect()?.unresolved(&addresses).await?,
+            unresolved: &neighbours.unresolved(&addresses, &account.unreachable()).await?,
+            account: &account,
             now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
-        Ok(Backends::of(&tables, &self.inspector.flows()?, &known))
+        Ok(Backends::of(tables, flows, &known))
     }
 
     async fn trace(&self, arguments: &TraceArguments) -> Result<Traced> {

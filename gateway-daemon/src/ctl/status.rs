@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::backends::Backends;
 use super::links::Links;
 use super::print::{Answer, or_dash, pairs, table};
 use crate::instance::Repairs;
@@ -102,6 +103,10 @@ pub(crate) struct Counts {
     pub services: usize,
     /// Allow rules with a part here.
     pub rules: usize,
+    /// Back ends of this site's services.
+    pub backends: usize,
+    /// How many of them get new flows, and are not known to be unreachable.
+    pub backends_active: usize,
     /// Flows.
     pub flows: usize,
     /// Room for flows.
@@ -131,7 +136,7 @@ impl Problem {
 
 impl Status {
     /// Finds what is wrong, and notes it. `links` are the link's peers, or why they cannot be read.
-    pub(crate) fn judged(mut self, links: Result<&Links, String>) -> Self {
+    pub(crate) fn judged(mut self, links: Result<&Links, String>, backends: &Backends) -> Self {
         let mut problems = Vec::new();
         if self.generation == 0 {
             problems.push(Problem::new(
@@ -190,6 +195,7 @@ impl Status {
                 row.remedy.unwrap_or_default(),
             ));
         }
+        problems.extend(of_backends(backends));
         if self.counts.flows >= usize::try_from(self.counts.flow_capacity).unwrap_or(usize::MAX) {
             problems.push(Problem::new(
                 "the flow table is full: new flows are refused",
@@ -208,6 +214,29 @@ impl Status {
         self.problems = problems;
         self
     }
+}
+
+fn of_backends(backends: &Backends) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for ((address, state, why), services) in backends.troubled() {
+        problems.push(Problem::new(
+            format!("back end {address} of {} is {state}: {why}", services.join(", ")),
+            match state {
+                "unreachable" => {
+                    "see whether the host is up, on this LAN, and has that address; until then new \
+                     flows to it are lost, so drain it in the site file if others can serve"
+                }
+                _ => "mend it, or drain and remove it in the site file; `gatewayctl backend list` has more",
+            },
+        ));
+    }
+    for service in backends.unserved() {
+        problems.push(Problem::new(
+            format!("no back end of {service} serves: its new flows are refused (no-backend)"),
+            "bring one of them back; `gatewayctl backend list` says how each of them is",
+        ));
+    }
+    problems
 }
 
 impl Answer for Status {
@@ -239,6 +268,7 @@ impl Answer for Status {
             ),
             ("presences", counts.presences.to_string()),
             ("services", counts.services.to_string()),
+            ("back ends", format!("{} of {} active", counts.backends_active, counts.backends)),
             ("rules", counts.rules.to_string()),
             ("flows", format!("{} of {}", counts.flows, counts.flow_capacity)),
             ("tables", self.fills()),
@@ -293,7 +323,25 @@ fn others(attached: &Attached) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use gateway_common::map::{Service, ServiceKind};
+
+    use super::super::backends::Known;
+    use super::super::sample;
     use super::*;
+    use crate::health::Account;
+
+    /// The sample's only back end, which nobody answers for and which gets nothing.
+    fn cut_off() -> (Ipv4Addr, Backends) {
+        let mut tables = sample::tables();
+        let key = *tables.backends.keys().next().unwrap();
+        tables.services.insert(key.service, Service::new(ServiceKind::Here { first: 0, count: 0 }));
+        let (address, account) = (Ipv4Addr::from(key.address), Account::default());
+        let unresolved = [address].into();
+        let known = Known { model: None, account: &account, unresolved: &unresolved, now: 0 };
+        (address, Backends::of(&tables, &[], &known))
+    }
 
     fn status() -> Status {
         Status {
@@ -330,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_sound_gateway_has_no_problems() {
-        let text = status().judged(Ok(&Links::of(&[], None, None, 0))).text();
+        let text = status().judged(Ok(&Links::of(&[], None, None, 0)), &Backends::default()).text();
         assert!(text.ends_with("no problems\n"), "{text}");
         assert!(text.contains("gatewayd    running (process 77)\n"), "{text}");
         assert!(text.contains("presence up, mtu 1420, 1 of 1 peers up"), "{text}");
@@ -349,11 +397,14 @@ mod tests {
         status.attachments[0].before = vec!["taker (tcx, program 8)".into()];
         status.tables[0].used = 9;
         status.repairs = Repairs { count: 2, last: "guard on lan0".into(), at: 0 };
-        let judged = status.judged(Err(String::new()));
-        assert_eq!(judged.problems.len(), 8);
+        let (address, backends) = cut_off();
+        let judged = status.judged(Err(String::new()), &backends);
+        assert_eq!(judged.problems.len(), 10);
         assert!(judged.problems.iter().all(|it| !it.problem.is_empty() && !it.remedy.is_empty()));
         let text = judged.text();
-        assert_eq!(text.matches("problem: ").count(), 8);
+        assert_eq!(text.matches("problem: ").count(), 10);
+        assert!(text.contains(&format!("{address} of agent.edge-a is unreachable: nob")), "{text}");
+        assert!(text.contains("no back end of agent.edge-a serves"), "{text}");
         assert!(text.contains("taker (tcx, program 8) of somebody else"), "{text}");
         assert!(text.contains("2 times, last: guard on lan0"), "{text}");
         assert!(text.contains("lan_ingress is not on interface lan0"), "{text}");

@@ -60,6 +60,11 @@ impl Account {
         self.backends.iter().find(|it| it.key() == *key)
     }
 
+    /// Those that nobody answered for when the daemon last looked.
+    pub fn unreachable(&self) -> BTreeSet<Ipv4Addr> {
+        self.unreachable.keys().copied().collect()
+    }
+
     pub(super) fn is_down(&self, key: &BackendKey) -> bool {
         self.of(key).is_some_and(|it| !it.up)
     }

@@ -187,7 +187,7 @@ impl Health {
             Some(neighbours) => neighbours,
             None => Neighbours::connect()?,
         };
-        let found = neighbours.unresolved(&self.addresses).await?;
+        let found = neighbours.unresolved(&self.addresses, &self.account.unreachable()).await?;
         self.neighbours = Some(neighbours);
         Ok(found)
     }

@@ -1,4 +1,5 @@
-//! Which addresses of the LAN the kernel cannot resolve: nobody answers its ARP requests.
+//! Which addresses of the LAN the kernel cannot resolve: nobody answers its ARP requests. Used by the
+//! daemon, which tells and remembers, and by `gatewayctl`, which shows what is so now.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,6 +11,10 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use tokio::task::JoinHandle;
+
+/// How long a request may be without an answer. The kernel asks again after a second
+/// (`retrans_time_ms`). In the unit of `NDA_CACHEINFO`, a hundredth of a second.
+const PATIENCE: u32 = 100;
 
 /// Why the neighbour table cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,24 +43,43 @@ impl Neighbours {
     }
 
     /// Those of the addresses that the kernel asked for and nobody answered; none that it never asked
-    /// for.
+    /// for. `before` are those of which that was known already.
     pub async fn unresolved(
         &self,
         of: &BTreeSet<Ipv4Addr>,
+        before: &BTreeSet<Ipv4Addr>,
     ) -> Result<BTreeSet<Ipv4Addr>, NeighbourError> {
         let mut unresolved = BTreeSet::new();
         let request = self.handle.neighbours().get().set_address_family(AddressFamily::Inet);
         let mut entries = std::pin::pin!(request.execute());
         while let Some(entry) = entries.try_next().await.map_err(NeighbourError::List)? {
-            if matches!(entry.header.state, NeighbourState::Failed | NeighbourState::Incomplete)
-                && let Some(address) = address(&entry)
+            if let Some(address) = address(&entry)
                 && of.contains(&address)
+                && is_unanswered(entry.header.state, age(&entry), before.contains(&address))
             {
                 unresolved.insert(address);
             }
         }
         Ok(unresolved)
     }
+}
+
+/// Whether nobody answers. Under traffic the kernel gives up and begins to ask anew by turns, so one
+/// that it has just begun to ask for is as it was before.
+fn is_unanswered(state: NeighbourState, age: Option<u32>, before: bool) -> bool {
+    match state {
+        NeighbourState::Failed => true,
+        NeighbourState::Incomplete => before || age.is_some_and(|age| age > PATIENCE),
+        _ => false,
+    }
+}
+
+/// How long an entry has been in its state.
+fn age(entry: &NeighbourMessage) -> Option<u32> {
+    entry.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::CacheInfo(info) => Some(info.updated),
+        _ => None,
+    })
 }
 
 impl Drop for Neighbours {
@@ -69,4 +93,29 @@ fn address(entry: &NeighbourMessage) -> Option<Ipv4Addr> {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_request_may_take_a_moment_and_later_ones_change_nothing() {
+        use NeighbourState::{Failed, Incomplete, Probe, Reachable, Stale};
+        for (state, age, before, expected) in [
+            (Failed, Some(0), false, true),
+            (Failed, None, true, true),
+            (Incomplete, Some(0), false, false),
+            (Incomplete, Some(PATIENCE), false, false),
+            (Incomplete, Some(PATIENCE + 1), false, true),
+            (Incomplete, Some(0), true, true),
+            (Incomplete, None, false, false),
+            (Reachable, Some(1000), true, false),
+            (Stale, Some(1000), true, false),
+            (Probe, Some(1000), true, false),
+        ] {
+            let found = is_unanswered(state, age, before);
+            assert_eq!(found, expected, "{state:?} {age:?} {before}");
+        }
+    }
 }

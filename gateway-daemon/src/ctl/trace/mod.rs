@@ -123,6 +123,7 @@ impl Replays {
             interface: point.interface,
             ip: 14,
             for_us: true,
+            tagged: false,
             packets: 1,
             now: scene.now,
         };

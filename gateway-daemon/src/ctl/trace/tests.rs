@@ -95,7 +95,7 @@ impl Gateway {
         };
         let replays = Replays::run(point, &before, &scene, &Memory(&self.memory)).unwrap();
         let interface = point.interface;
-        let arrival = Arrival { interface, ip: 14, for_us: true, packets: 1, now: Ticks(0) };
+        let arrival = Arrival { interface, ip: 14, for_us: true, tagged: false, packets: 1, now: Ticks(0) };
         let verdict = match point.program {
             Program::LinkIngress => host::link(&before, &self.memory, arrival),
             Program::LanIngress | Program::Guard => host::lan(&before, &self.memory, arrival),
