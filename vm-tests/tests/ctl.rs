@@ -1,5 +1,5 @@
-//! What `gatewayctl` says of packets and flows, on a lab with traffic: traces from gateway to gateway,
-//! which change nothing, flows chosen by filters, and flows followed.
+//! What `gatewayctl` says on a lab with traffic: traces from gateway to gateway, which change nothing,
+//! flows chosen by filters, flows followed, and every answer in each form.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -196,6 +196,58 @@ fn flows_are_chosen_by_filters() -> Result<()> {
         drop((open, others));
         Ok(())
     })
+}
+
+/// The commands that answer, but for those that follow.
+const ANSWERS: [&str; 12] = [
+    "status",
+    "link list",
+    "presence list",
+    "backend list",
+    "flow list",
+    "map list",
+    "map dump routes4",
+    "map lookup services4 240.0.8.3",
+    "trace --from 10.0.0.5 --to files.cloud --port 80",
+    "explain",
+    "explain no-policy",
+    "counters --all",
+];
+
+#[test]
+fn every_answer_is_a_table_json_and_yaml_of_the_same_fields() -> Result<()> {
+    with(Choices::default(), |lab| {
+        let _open = converse(lab, &EDGE_A)?;
+        let gateway = &lab.site(&EDGE_A).gateway;
+        for words in ANSWERS {
+            let said = |form: &str| -> Result<String> {
+                let output = gateway.ctl_output(&format!("{words} -o {form}"))?;
+                ensure!(output.status.success() && output.stderr.is_empty(), "{words}: {output:?}");
+                Ok(String::from_utf8(output.stdout)?)
+            };
+            let json: Value = serde_json::from_str(&said("json")?).context(words)?;
+            let yaml: Value = yaml_serde::from_str(&said("yaml")?).context(words)?;
+            ensure!(!json.is_null() && fields(&json) == fields(&yaml), "{words}: {json} {yaml}");
+            let table = said("table")?;
+            ensure!(table.ends_with('\n') && table.lines().count() > 1, "{words}: {table}");
+            ensure!(table.lines().all(|line| line == line.trim_end()), "{words}: {table}");
+        }
+        Ok(())
+    })
+}
+
+/// The names of all fields: what is counted changes from one answer to the next.
+fn fields(value: &Value) -> BTreeSet<String> {
+    let inner = |name: &str, value: &Value| {
+        let own = (!name.is_empty()).then(|| name.to_owned());
+        let below = fields(value).into_iter().map(|field| format!("{name}.{field}"));
+        own.into_iter().chain(below).collect::<Vec<_>>()
+    };
+    match value {
+        Value::Object(fields) => fields.iter().flat_map(|(name, it)| inner(name, it)).collect(),
+        Value::Array(items) => items.iter().flat_map(|it| inner("", it)).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => BTreeSet::new(),
+    }
 }
 
 /// `gatewayctl flow list --follow` at a gateway, with its output in a file.
