@@ -45,6 +45,7 @@ fn run(data: &[u8]) -> MemoryTables {
             interface: LAN,
             ip: ETHERNET,
             for_us: selector & 0x80 == 0,
+            tagged: false,
             packets: 1,
             now: Ticks(now),
         };

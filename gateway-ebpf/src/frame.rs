@@ -111,14 +111,15 @@ impl XdpFrame {
         Self { context }
     }
 
-    /// How it came in. The link-layer address is not looked at: what is not for this host is at worst
-    /// refused before the host would ignore it.
+    /// How it came in. The link-layer address is not looked at, and a tag that the interface took off is
+    /// not to be seen: what is not for this host is at worst refused before the host would ignore it.
     #[inline(always)]
     pub(crate) fn arrival(&self) -> Arrival {
         Arrival {
             interface: self.context.ingress_ifindex() as u32,
             ip: ETHERNET,
             for_us: true,
+            tagged: false,
             packets: 1,
             now: now(),
         }
@@ -222,8 +223,9 @@ impl Skb {
         Arrival {
             interface,
             ip: self.ip,
-            // A tag that was taken off the frame makes it another network's.
-            for_us: kind == PACKET_HOST && tagged == 0,
+            for_us: kind == PACKET_HOST,
+            // The kernel has taken the tag off the frame before this hook.
+            tagged: tagged != 0,
             packets: if segments == 0 { 1 } else { segments },
             now: now(),
         }

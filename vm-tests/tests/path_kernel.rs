@@ -411,6 +411,13 @@ impl Frame {
     }
 
     fn arrival(&self, now: Ticks) -> Arrival {
-        Arrival { interface: self.device, ip: 14, for_us: self.is_for_us(), packets: 1, now }
+        Arrival {
+            interface: self.device,
+            ip: 14,
+            for_us: self.is_for_us(),
+            tagged: false,
+            packets: 1,
+            now,
+        }
     }
 }

@@ -40,6 +40,9 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
     arrival: Arrival,
     then: &A,
 ) -> Result<A::Action, Reason> {
+    if arrival.tagged {
+        return Ok(then.elsewhere());
+    }
     let Some(ethernet) = frame.load::<Ethernet>(0) else { return Ok(then.elsewhere()) };
     if ethernet.ether_type == EtherType::ARP {
         return Ok(then.arp());

@@ -31,8 +31,10 @@ pub struct Arrival {
     pub interface: u32,
     /// Offset of the IP header: 14 behind an Ethernet header, 0 on a link.
     pub ip: u32,
-    /// Whether the link layer addressed it to this host alone, without a VLAN tag.
+    /// Whether the link layer addressed it to this host alone.
     pub for_us: bool,
+    /// Whether it came with a VLAN tag, which makes it another network's.
+    pub tagged: bool,
     /// How many packets of the wire it is (more than one with segmentation offload).
     pub packets: u32,
     /// When.

@@ -3,4 +3,5 @@
 mod cases;
 mod fragments;
 mod journey;
+mod tagged;
 mod two_sites;

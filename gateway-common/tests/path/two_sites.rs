@@ -110,11 +110,11 @@ pub(crate) fn cloud() -> MemoryTables {
 }
 
 pub(crate) fn from_lan() -> Arrival {
-    Arrival { interface: LAN, ip: 14, for_us: true, packets: 1, now: Ticks(1000) }
+    Arrival { interface: LAN, ip: 14, for_us: true, tagged: false, packets: 1, now: Ticks(1000) }
 }
 
 pub(crate) fn from_link() -> Arrival {
-    Arrival { interface: LINK, ip: 0, for_us: true, packets: 1, now: Ticks(1000) }
+    Arrival { interface: LINK, ip: 0, for_us: true, tagged: false, packets: 1, now: Ticks(1000) }
 }
 
 /// TCP control bits that a test sets.

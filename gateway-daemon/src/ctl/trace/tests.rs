@@ -95,7 +95,8 @@ impl Gateway {
         };
         let replays = Replays::run(point, &before, &scene, &Memory(&self.memory)).unwrap();
         let interface = point.interface;
-        let arrival = Arrival { interface, ip: 14, for_us: true, tagged: false, packets: 1, now: Ticks(0) };
+        let arrival =
+            Arrival { interface, ip: 14, for_us: true, tagged: false, packets: 1, now: Ticks(0) };
         let verdict = match point.program {
             Program::LinkIngress => host::link(&before, &self.memory, arrival),
             Program::LanIngress | Program::Guard => host::lan(&before, &self.memory, arrival),
@@ -373,8 +374,7 @@ fn what_is_longer_than_the_link_takes_is_told() {
     for (size, fits) in [(1380, true), (1381, false)] {
         let traced = gateway.carry(&format!("{RABBITMQ} --size {size}"));
         let text = traced.text();
-        let judged =
-            if fits { "fits into the MTU of 1420" } else { "is longer than the MTU of 1420" };
+        let judged = if fits { ", within the MTU of 1420" } else { ", more than the MTU of 1420" };
         assert!(text.contains(judged), "{text}");
     }
 }
@@ -459,7 +459,7 @@ fn the_text_goes_hop_by_hop() {
         "leaves by  if3\n",
         "\n1. lan_ingress on if2 (at tcx)\n",
         "   => forward (to-link)\n",
-        "\n2. out of if3 (link to cloud)\n   peer cloud at 192.0.2.1:51820, up\n   40 octets: fits",
+        "\n2. out of if3 (link to cloud)\n   peer cloud at 192.0.2.1:51820, up\n   40 octets, within",
         "\n3. the gateway of cloud gets\n   tcp 240.0.16.5:40000 -> 240.0.8.1:5672 ttl 63 length 40 syn\n",
         "   there: gatewayctl trace --link --from 240.0.16.5 ",
     ] {
