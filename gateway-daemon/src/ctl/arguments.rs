@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
 use gateway_common::map::FlowState;
@@ -219,8 +219,8 @@ pub struct FlowListArguments {
 
 /// The states of flows by their labels.
 fn states() -> impl TypedValueParser<Value = FlowState> {
-    PossibleValuesParser::new(FlowState::ALL.map(FlowState::label))
-        .try_map(|label| filter::state(&label))
+    let states = FlowState::ALL.map(|it| PossibleValue::new(it.label()).help(filter::meaning(it)));
+    PossibleValuesParser::new(states).try_map(|label| filter::state(&label))
 }
 
 /// About maps.

@@ -106,6 +106,20 @@ impl Filter {
     }
 }
 
+/// What a state means, for an operator.
+pub(crate) fn meaning(state: FlowState) -> &'static str {
+    match state {
+        FlowState::Opening => "TCP: the client's SYN is unanswered",
+        FlowState::Accepted => "TCP: the service took the SYN, the client has not confirmed",
+        FlowState::Open => "TCP: both sides spoke",
+        FlowState::ClientClosed => "TCP: the client has finished sending",
+        FlowState::ServiceClosed => "TCP: the service has finished sending",
+        FlowState::Closed => "TCP: both have finished, or one reset",
+        FlowState::Asked => "not TCP: only the client spoke",
+        FlowState::Answered => "not TCP: both sides spoke",
+    }
+}
+
 /// The state with this label; the command line offers no other.
 pub(crate) fn state(label: &str) -> Result<FlowState, String> {
     let mut states = FlowState::ALL.into_iter();

@@ -245,8 +245,8 @@ impl Out {
             let _ = writeln!(text, "   peer {peer} at {endpoint}, {state}");
         }
         if let (Some(mtu), Some(fits)) = (self.mtu, self.fits) {
-            let judged = if fits { "fits into" } else { "is longer than" };
-            let _ = writeln!(text, "   {} octets: {judged} the MTU of {mtu}", self.length);
+            let judged = if fits { "within" } else { "more than" };
+            let _ = writeln!(text, "   {} octets, {judged} the MTU of {mtu}", self.length);
         }
         text
     }
