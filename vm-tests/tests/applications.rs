@@ -154,10 +154,8 @@ fn dns_over_udp_and_tcp() -> Result<()> {
 fn iperf3_both_ways_at_once() -> Result<()> {
     const SOME: u64 = 1 << 20;
     with(&[&IPERF], |lab, client| {
-        let server = iperf::start(lab)?;
-        lab.adopt(server);
-        let tcp = iperf::tcp(client)?;
-        let udp = iperf::udp(client)?;
+        let tcp = iperf::tcp(lab, client)?;
+        let udp = iperf::udp(lab, client)?;
         println!("octets there and back: {tcp:?} over TCP, {udp:?} over UDP");
         ensure!(tcp.iter().chain(&udp).all(|octets| *octets > SOME), "{tcp:?} {udp:?}");
         Ok(())

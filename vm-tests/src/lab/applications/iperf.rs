@@ -1,17 +1,17 @@
 //! iperf3 with data both ways at once. What it is asked is what came, never how fast.
 
-use std::net::SocketAddrV4;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Application, client, wait_until_it_listens};
+use super::{Application, client};
 use crate::lab::Lab;
 use crate::lab::namespace::Namespace;
 use crate::lab::plan::{CLOUD, SERVER};
 use crate::lab::process::Process;
+use crate::lab::wait::wait_unless_failed;
 
 /// The cloud's iperf3 server.
 pub const IPERF: Application = Application {
@@ -21,7 +21,6 @@ pub const IPERF: Application = Application {
     presence: std::net::Ipv4Addr::new(10, 0, 0, 243),
 };
 
-const PORT: u16 = 5201;
 const SECONDS: &str = "4";
 const BOUND: Duration = Duration::from_secs(60);
 /// What the end of a stream and its key are called for either direction.
@@ -31,27 +30,33 @@ const WAYS: [[&str; 2]; 2] =
 /// Octets that arrived: sent by the client, sent by the server.
 pub type BothWays = [u64; 2];
 
-/// Starts it on the cloud's server host.
-pub fn start(lab: &Lab) -> Result<Process> {
+/// Starts it on the cloud's server host, for one exchange. That it listens is known by its word: a
+/// connection that only looks is an exchange that failed, after which it makes its listening socket anew and
+/// whoever connects meanwhile is reset.
+fn serve(lab: &Lab, transport: &str) -> Result<Process> {
     let host = &lab.site(&CLOUD).server;
     let mut server = Command::new("iperf3");
-    server.args(["--server", "--bind", &SERVER.to_string()]);
-    let mut process = host.spawn("iperf3", &mut server, &lab.directory("iperf3.log"))?;
-    wait_until_it_listens(host, &mut process, SocketAddrV4::new(SERVER, PORT))?;
+    server.args(["--server", "--one-off", "--forceflush", "--bind", &SERVER.to_string()]);
+    let log = lab.directory(&format!("iperf3-{transport}.log"));
+    let mut process = host.spawn("iperf3", &mut server, &log)?;
+    wait_unless_failed("iperf3 to listen", BOUND, || {
+        ensure!(process.ended()?.is_none(), "it ended:\n{}", process.log_tail(25));
+        Ok(process.log().contains("Server listening on"))
+    })?;
     Ok(process)
 }
 
 /// Over two TCP connections for each way.
-pub fn tcp(from: &Namespace) -> Result<BothWays> {
-    let told = exchange(from, &["--parallel", "2"])?;
+pub fn tcp(lab: &Lab, from: &Namespace) -> Result<BothWays> {
+    let told = exchange(lab, from, "tcp", &["--parallel", "2"])?;
     must_overlap(&told)?;
     let arrived = WAYS.map(|[end, _]| told["end"][end]["bytes"].as_u64());
     both(arrived, &told)
 }
 
 /// Datagrams of 1,200 octets at a steady, moderate rate: how many octets arrived.
-pub fn udp(from: &Namespace) -> Result<BothWays> {
-    let told = exchange(from, &["--udp", "--length", "1200", "--bitrate", "10M"])?;
+pub fn udp(lab: &Lab, from: &Namespace) -> Result<BothWays> {
+    let told = exchange(lab, from, "udp", &["--udp", "--length", "1200", "--bitrate", "10M"])?;
     must_overlap(&told)?;
     let arrived = WAYS.map(|[end, _]| {
         let sum = &told["end"][end];
@@ -61,7 +66,8 @@ pub fn udp(from: &Namespace) -> Result<BothWays> {
     both(arrived, &told)
 }
 
-fn exchange(from: &Namespace, options: &[&str]) -> Result<Value> {
+fn exchange(lab: &Lab, from: &Namespace, transport: &str, options: &[&str]) -> Result<Value> {
+    let _server = serve(lab, transport)?;
     let mut iperf = Command::new("iperf3");
     iperf.args(["--client", &IPERF.address().to_string(), "--bidir", "--json"]);
     iperf.args(["--time", SECONDS, "--connect-timeout", "10000"]).args(options);
