@@ -55,7 +55,8 @@ fn run(data: &[u8]) -> MemoryTables {
             _ => {
                 let arrival = Arrival { interface: LINK, ip: 0, ..arrival };
                 let verdict = host::link(frame, &tables, arrival);
-                assert!(matches!(verdict, Verdict::Refuse(_) | Verdict::Forward(_)), "{verdict:?}");
+                let left_alone = matches!(verdict, Verdict::Pass | Verdict::Answer(_));
+                assert!(!left_alone, "{verdict:?}");
                 check(frame, verdict, arrival, &tables);
             }
         }
@@ -87,10 +88,21 @@ fn guarded(frame: &[u8], tables: &MemoryTables, arrival: Arrival) {
 fn check(frame: &[u8], verdict: Verdict, arrival: Arrival, tables: &MemoryTables) {
     let mut edited = frame.to_vec();
     host::execute(&mut edited, &verdict);
-    assert_eq!(edited.len(), frame.len());
+    assert!(edited.len() == frame.len() || matches!(verdict, Verdict::Tell(_)), "another length");
     let ip = arrival.ip as usize;
     match verdict {
         Verdict::Pass | Verdict::Refuse(_) => assert_eq!(edited, frame),
+        Verdict::Tell(_) => {
+            assert_eq!(edited.len(), ip + 56, "the length of a message");
+            assert_eq!(
+                address(&edited, ip + 12),
+                address(frame, ip + 16),
+                "from the address asked"
+            );
+            assert_eq!(address(&edited, ip + 16), address(frame, ip + 12), "to who asked");
+            assert_eq!(sum(&edited[ip..ip + 20]), 0xffff, "its header's checksum");
+            assert_eq!(sum(&edited[ip + 20..]), 0xffff, "its checksum");
+        }
         Verdict::Answer(_) => assert_eq!(edited[12..14], [0x08, 0x06], "the answer is no ARP"),
         Verdict::Forward(Forward { egress, .. }) => {
             let settings = &tables.desired.settings;
@@ -176,6 +188,7 @@ mod tests {
                 | Reason::PortsExhausted
                 | Reason::WrongInterface
                 | Reason::ClientQuota
+                | Reason::TooBig
                 | Reason::SiteQuota
                 | Reason::NoBackend
         )

@@ -33,6 +33,12 @@ impl Ipv4 {
     pub const fn word(self) -> u32 {
         self.0
     }
+
+    /// The four octets.
+    #[inline(always)]
+    pub const fn octets(self) -> [u8; 4] {
+        self.0.to_ne_bytes()
+    }
 }
 
 impl From<Ipv4Addr> for Ipv4 {
@@ -188,7 +194,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// A TCP or UDP port, or an ICMP echo identifier where the text says so; 0 where there is none.
+/// A TCP, UDP or SCTP port, or an ICMP echo identifier where the text says so; 0 where there is none.
 #[derive(
     Clone, Copy, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -244,6 +250,8 @@ impl Protocol {
     pub const TCP: Self = Self(6);
     /// User Datagram Protocol, RFC 768.
     pub const UDP: Self = Self(17);
+    /// SCTP.
+    pub const SCTP: Self = Self(132);
 }
 
 impl fmt::Debug for Protocol {
@@ -258,6 +266,7 @@ impl fmt::Display for Protocol {
             Self::ICMP => f.write_str("icmp"),
             Self::TCP => f.write_str("tcp"),
             Self::UDP => f.write_str("udp"),
+            Self::SCTP => f.write_str("sctp"),
             Self(number) => write!(f, "ip/{number}"),
         }
     }

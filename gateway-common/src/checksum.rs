@@ -86,6 +86,18 @@ impl Delta {
     }
 }
 
+/// The checksum over these words, in memory order, of which the checksum's own two octets are zero.
+#[inline(always)]
+pub const fn of_words<const N: usize>(words: &[u32; N]) -> [u8; 2] {
+    let mut sum = 0;
+    let mut at = 0;
+    while at < N {
+        sum += words[at] as u64;
+        at += 1;
+    }
+    (!fold(sum)).to_ne_bytes()
+}
+
 /// The one's-complement sum of the four 16-bit words of `sum`.
 #[inline(always)]
 const fn fold(sum: u64) -> u16 {

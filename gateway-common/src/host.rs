@@ -13,9 +13,9 @@ use crate::{
         Allow, AllowKey, BackendKey, Counter, Flow, FlowKey, FragmentHead, FragmentKey, Fragmented,
         Fragments, Map, NatKey, PortKey, PortMapping, Presence, Route, Service, Settings, UsageKey,
     },
-    path::{self, Arrival},
+    path::{self, Arrival, Parts},
     tables::{Carried, FlowSlot, FragmentSlot, Insertion, Stage, Tables},
-    verdict::{ArpReply, ChecksumEdit, Executor, Forward, PortEdit, Rewrite, Verdict},
+    verdict::{ArpReply, ChecksumEdit, Executor, Forward, PortEdit, Rewrite, Tell, Verdict},
     wire::{IcmpEcho, IcmpError, Ipv4Header},
 };
 
@@ -355,19 +355,36 @@ impl Executor for Note {
         Verdict::Answer(*reply)
     }
 
+    fn tell(&self, tell: &Tell) -> Verdict {
+        Verdict::Tell(*tell)
+    }
+
     fn forward(&self, forward: &Forward) -> Verdict {
         Verdict::Forward(*forward)
     }
 }
 
+impl Parts for Note {}
+
 /// Carries a verdict out on a frame in memory, as the kernel half does on a packet. The frame of a
 /// verdict made for other bytes may come out wrong but never panics.
-pub fn execute(frame: &mut [u8], verdict: &Verdict) {
+pub fn execute(frame: &mut Vec<u8>, verdict: &Verdict) {
     match verdict {
         Verdict::Pass | Verdict::Refuse(_) => {}
         Verdict::Answer(reply) => write(frame, 0, reply.as_bytes()),
+        Verdict::Tell(tell) => send_back(frame, tell),
         Verdict::Forward(Forward { rewrite, .. }) => edit(frame, rewrite),
     }
+}
+
+fn send_back(frame: &mut Vec<u8>, tell: &Tell) {
+    frame.truncate(tell.ip as usize);
+    if let Some((destination, source)) =
+        frame.get_mut(..12).and_then(|it| it.split_at_mut_checked(6))
+    {
+        destination.swap_with_slice(source);
+    }
+    frame.extend_from_slice(tell.message.as_bytes());
 }
 
 fn edit(frame: &mut [u8], rewrite: &Rewrite) {

@@ -19,6 +19,12 @@ macro_rules! reasons {
             /// All of them, by number.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
+            /// The reason with this number.
+            #[inline(always)]
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+
             /// The stable short name that operators see.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
@@ -73,9 +79,9 @@ reasons! {
         look: ["gatewayctl counters"],
     }
     TtlExpired = 5, "ttl-expired" {
-        meaning: "The packet has no hop left for the gateway.",
+        meaning: "The packet has no hop left for the gateway; its sender is told so by an ICMP message from the presence.",
         causes: "A traceroute on its way, a sender whose TTL is very small, or a routing loop.",
-        remedy: "Raise the sender's TTL, or look for a routing loop.",
+        remedy: "Raise the sender's TTL, or look for a routing loop; a traceroute needs nothing.",
         look: ["gatewayctl counters"],
     }
     NoPresence = 6, "no-presence" {
@@ -228,16 +234,17 @@ reasons! {
         remedy: "Find what reorders them, or send smaller datagrams.",
         look: ["gatewayctl counters"],
     }
+    TooBig = 31, "too-big" {
+        meaning: "The packet is larger than the link, or the LAN behind it, carries, and says that it must not be fragmented.",
+        causes: "A sender that looks for the path's MTU, which needs a few such refusals; if it goes on, something keeps ICMP from it.",
+        remedy: "Nothing if it stops: the sender is told the size that fits by an ICMP message from the presence. Else let ICMP through to it, lower its MTU, or let it fragment.",
+        look: ["gatewayctl link list", "gatewayctl counters"],
+    }
 }
 
 impl Reason {
     /// One more than the highest number in use; sizes the counter map.
-    pub const COUNT: usize = 31;
-
-    /// The reason with this number.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| *reason as u8 == number)
-    }
+    pub const COUNT: usize = 32;
 
     /// The reason with this label.
     pub fn from_label(label: &str) -> Option<Self> {

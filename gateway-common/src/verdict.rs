@@ -7,10 +7,10 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    Port, Reason,
+    Ipv4, Port, Reason,
     checksum::Delta,
     map::{Counter, Outcome},
-    wire::{Arp, Ethernet},
+    wire::{Arp, Ethernet, IcmpType, Ipv4Header},
 };
 
 /// What is to happen with a frame.
@@ -22,6 +22,8 @@ pub enum Verdict {
     Refuse(Reason),
     /// Replace its first octets by this reply and send it back where it came from.
     Answer(ArpReply),
+    /// Drop it for this reason and send its sender this message.
+    Tell(Tell),
     /// Edit it and send it on.
     Forward(Forward),
 }
@@ -32,7 +34,7 @@ impl Verdict {
     pub const fn counter(&self) -> Counter {
         match self {
             Self::Pass => Counter::Outcome(Outcome::Passed),
-            Self::Refuse(reason) => Counter::Refused(*reason),
+            Self::Refuse(reason) | Self::Tell(Tell { reason, .. }) => Counter::Refused(*reason),
             Self::Answer(_) => Counter::Outcome(Outcome::Answered),
             Self::Forward(forward) => forward.counter(),
         }
@@ -49,6 +51,42 @@ pub struct ArpReply {
     pub arp: Arp,
 }
 
+/// A refusal of which the sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// Why the packet is refused.
+    pub reason: Reason,
+    /// Offset of its IP header in the frame.
+    pub ip: u32,
+    /// What takes its place there.
+    pub message: ErrorMessage,
+}
+
+/// A whole ICMP error with its IP header, in place of the packet that it quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4))]
+pub struct ErrorMessage {
+    /// From the address that the packet was sent to, to its sender.
+    pub ip: Ipv4Header,
+    /// What kind of error.
+    pub icmp_type: IcmpType,
+    /// Which of the kind.
+    pub code: u8,
+    /// Checksum from the type on.
+    pub checksum: [u8; 2],
+    /// The MTU of the way, or zero; a 32-bit number in network order.
+    pub rest: u32,
+    /// The header of the packet.
+    pub quoted: Ipv4Header,
+    /// The first octets of its payload.
+    pub start: [u32; 2],
+}
+
+impl ErrorMessage {
+    /// Its octets.
+    pub const LENGTH: u32 = size_of::<Self>() as u32;
+}
+
 /// Carries out what the packet path decides. Each call ends the handling of one frame.
 pub trait Executor {
     /// What the hook returns.
@@ -60,6 +98,8 @@ pub trait Executor {
     fn refuse(&self, reason: Reason) -> Self::Action;
     /// Sends a reply in its place.
     fn answer(&self, reply: &ArpReply) -> Self::Action;
+    /// Drops it and sends its sender this message.
+    fn tell(&self, tell: &Tell) -> Self::Action;
     /// Edits it and sends it on.
     fn forward(&self, forward: &Forward) -> Self::Action;
 }
@@ -89,6 +129,7 @@ impl Forward {
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Egress {
     /// Index of the interface.
     pub interface: u32,
@@ -102,6 +143,7 @@ pub const HOST_LINK_ADDRESS: [u8; 6] = [0x02, 0x70, 0x72, 0x65, 0x73, 0x30];
 
 /// A way out of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Way {
     /// Into a link, without a link-layer header.
     Link,
@@ -155,13 +197,14 @@ pub struct HeaderTail {
     /// Checksum of the header.
     pub checksum: [u8; 2],
     /// From whom.
-    pub source: [u8; 4],
+    pub source: Ipv4,
     /// To whom.
-    pub destination: [u8; 4],
+    pub destination: Ipv4,
 }
 
 /// Which octets of the transport header ports are written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, Immutable)]
+#[repr(u8)]
 pub enum PortEdit {
     /// None: nothing changes, or there are no ports.
     Keep,
@@ -210,8 +253,8 @@ impl Rewrite {
     pub const fn quote_tail(&self) -> QuoteTail {
         QuoteTail {
             checksum: self.quote_checksum,
-            source: self.header.destination,
-            destination: self.header.source,
+            source: self.header.destination.octets(),
+            destination: self.header.source.octets(),
         }
     }
 }

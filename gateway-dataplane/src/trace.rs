@@ -164,8 +164,8 @@ impl PacketDescription {
             ttl: self.ttl,
             protocol: self.protocol().0,
             checksum: [0; 2],
-            source: self.source.octets(),
-            destination: self.destination.octets(),
+            source: self.source.into(),
+            destination: self.destination.into(),
         };
         header.checksum = internet_checksum(&[header.as_bytes()]);
         Ok([ethernet.as_bytes(), header.as_bytes(), &segment].concat())

@@ -8,29 +8,30 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{
         __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC,
-        bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1, xdp_action,
+        bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1, xdp_action, xdp_md,
     },
     helpers::generated::{
         bpf_l4_csum_replace, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head,
-        bpf_skb_pull_data,
+        bpf_skb_change_tail, bpf_skb_pull_data,
     },
     programs::{TcContext, XdpContext},
 };
 use gateway_common::{
-    Protocol, Reason,
+    Ipv4, Protocol, Reason,
     frame::{Frame, HEADERS},
     map::{Counter, Outcome},
     path::Arrival,
     report::Report,
     tables::Tables,
     verdict::{
-        ArpReply, ChecksumEdit, Executor, Forward, HOST_LINK_ADDRESS, PortEdit, Rewrite, Way,
+        ArpReply, ChecksumEdit, ErrorMessage, Executor, Forward, HOST_LINK_ADDRESS, PortEdit,
+        Rewrite, Tell, Way,
     },
-    wire::{EtherType, Ethernet, IcmpEcho, IcmpError, Ipv4Header},
+    wire::{EtherType, Ethernet, IcmpEcho, IcmpError, Ipv4Header, Tcp, Udp},
 };
 use zerocopy::FromBytes;
 
-use crate::tables::{KernelTables, now};
+use crate::tables::{Hook, KernelTables, now};
 
 /// Octets of an Ethernet header.
 pub(crate) const ETHERNET: u32 = 14;
@@ -127,8 +128,8 @@ impl XdpFrame {
 
     /// The maps, for good or for a dry run.
     #[inline(always)]
-    pub(crate) fn tables(&self) -> KernelTables {
-        KernelTables { dry_run: self.context.ingress_ifindex() as u32 == LOOPBACK }
+    pub(crate) fn tables(&self) -> KernelTables<XdpHook> {
+        KernelTables { hook: XdpHook(self.context.ctx) }
     }
 }
 
@@ -151,6 +152,11 @@ impl Executor for XdpFrame {
     }
 
     #[inline(always)]
+    fn tell(&self, _: &Tell) -> u32 {
+        xdp_action::XDP_PASS
+    }
+
+    #[inline(always)]
     fn forward(&self, _: &Forward) -> u32 {
         xdp_action::XDP_PASS
     }
@@ -161,8 +167,6 @@ pub(crate) struct Skb {
     context: TcContext,
     /// Octets of link-layer header before the IP header.
     ip: u32,
-    /// It comes from `BPF_PROG_TEST_RUN` without a device.
-    is_dry_run: bool,
 }
 
 impl Memory for Skb {
@@ -196,7 +200,6 @@ impl Skb {
     /// The packet with its headers in one piece. `ip` octets of link-layer header come first.
     #[inline(always)]
     pub(crate) fn new(context: TcContext, ip: u32) -> Self {
-        let is_dry_run = is_dry_run(&context);
         let wanted = ip + Self::DEEPEST;
         let wanted = if context.len() < wanted { context.len() } else { wanted };
         if context.data() + wanted as usize > context.data_end() {
@@ -204,11 +207,23 @@ impl Skb {
             // the packet is judged by what can be read of it.
             let _ = unsafe { bpf_skb_pull_data(context.skb.skb, wanted) };
         }
-        Self { context, ip, is_dry_run }
+        Self { context, ip }
+    }
+
+    /// The packet once more, whose headers are in one piece already.
+    #[inline(always)]
+    pub(crate) fn again(skb: *mut __sk_buff, ip: u32) -> Self {
+        Self { context: TcContext::new(skb), ip: ip & 15 }
+    }
+
+    /// Octets of link-layer header before the IP header.
+    #[inline(always)]
+    pub(crate) fn ip(&self) -> u32 {
+        self.ip
     }
 
     #[inline(always)]
-    fn raw(&self) -> *mut __sk_buff {
+    pub(crate) fn raw(&self) -> *mut __sk_buff {
         self.context.as_ptr().cast()
     }
 
@@ -233,13 +248,18 @@ impl Skb {
 
     /// The maps, for good or for a dry run.
     #[inline(always)]
-    pub(crate) fn tables(&self) -> KernelTables {
-        KernelTables { dry_run: self.is_dry_run }
+    pub(crate) fn tables(&self) -> KernelTables<SkbHook> {
+        KernelTables { hook: self.hook() }
+    }
+
+    #[inline(always)]
+    fn hook(&self) -> SkbHook {
+        SkbHook(self.context.skb.skb)
     }
 
     #[inline(always)]
     fn report(&self, report: Report) {
-        if !self.is_dry_run {
+        if !self.hook().is_dry_run() {
             return;
         }
         let [a, b, c, d, e] = report.words();
@@ -257,9 +277,40 @@ impl Skb {
 
     /// The kernel would not do it: the packet is dropped and counted.
     #[inline(always)]
-    fn failed(&self) -> i32 {
+    pub(crate) fn failed(&self) -> i32 {
         self.tables().count(Counter::Refused(Reason::KernelRefused));
         TC_ACT_SHOT
+    }
+
+    /// Cuts or extends the packet. A packet whose checksum the kernel has yet to complete is not cut in front
+    /// of it (`__bpf_skb_min_len`, since 5293efe62df8 in 4.9).
+    #[inline(always)]
+    fn resize(&self, length: u32) -> bool {
+        // SAFETY: the context is the program's own.
+        unsafe { bpf_skb_change_tail(self.raw(), length, 0) == 0 }
+    }
+
+    /// Clears the two octets where the kernel will write the checksum that the packet's sender left to it
+    /// (`skb_checksum_help`). It writes what is missing for the sum from the transport header on to come
+    /// out right, and that is what stood there: the ICMP checksum covers the same octets.
+    #[inline(always)]
+    fn leave_to_the_kernel(&self, tell: &Tell) -> bool {
+        let transport = self.ip + Ipv4Header::LENGTH;
+        let offset = match Protocol(tell.message.quoted.protocol) {
+            Protocol::TCP => Tcp::CHECKSUM_OFFSET,
+            Protocol::UDP => Udp::CHECKSUM_OFFSET,
+            // Another checksum than this one, which cannot be left out.
+            _ => return false,
+        };
+        store(self, transport + offset, [0u8; 2])
+    }
+
+    /// Exchanges the hardware addresses.
+    #[inline(always)]
+    fn turn_round(&self) -> bool {
+        let Some(header) = load::<Ethernet>(self, 0) else { return false };
+        let Ethernet { destination, source, ether_type } = header;
+        store(self, 0, Ethernet { destination: source, source: destination, ether_type })
     }
 
     /// Makes room for a link-layer header if the packet has none: `bpf_redirect_neigh` drops one without
@@ -281,15 +332,13 @@ impl Skb {
 
     /// Without a look at the host's routes: the receiver is its own next hop.
     #[inline(always)]
-    fn to_neighbour(&self, interface: u32, receiver: [u8; 4]) -> i32 {
+    fn to_neighbour(&self, interface: u32, receiver: Ipv4) -> i32 {
         if !self.make_ethernet() {
             return self.failed();
         }
         let mut hop = bpf_redir_neigh {
             nh_family: AF_INET,
-            __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 {
-                ipv6_nh: [u32::from_ne_bytes(receiver), 0, 0, 0],
-            },
+            __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [receiver.word(), 0, 0, 0] },
         };
         let size = size_of::<bpf_redir_neigh>() as i32;
         // SAFETY: the parameters outlive the call, which copies them.
@@ -413,6 +462,23 @@ impl Executor for Skb {
         unsafe { bpf_redirect((*self.raw()).ifindex, 0) as i32 }
     }
 
+    /// Makes the message of the packet itself and sends it out where that came in.
+    #[inline(always)]
+    fn tell(&self, tell: &Tell) -> i32 {
+        self.report(Report::of(Counter::Refused(tell.reason)));
+        let message = self.ip + ErrorMessage::LENGTH;
+        let is_partial = !self.resize(self.ip + Ipv4Header::LENGTH + 4);
+        if !self.resize(message)
+            || !store(self, self.ip, tell.message)
+            || (is_partial && !self.leave_to_the_kernel(tell))
+            || (self.ip != 0 && !self.turn_round())
+        {
+            return self.failed();
+        }
+        // SAFETY: takes numbers only.
+        unsafe { bpf_redirect((*self.raw()).ifindex, 0) as i32 }
+    }
+
     #[inline(always)]
     fn forward(&self, forward: &Forward) -> i32 {
         self.report(Report::of_forward(forward));
@@ -431,9 +497,26 @@ impl Executor for Skb {
     }
 }
 
-/// Whether a packet comes from `BPF_PROG_TEST_RUN` without a device.
-#[inline(always)]
-pub(crate) fn is_dry_run(context: &TcContext) -> bool {
-    // SAFETY: the verifier turns reads of the context into reads of the packet's fields.
-    unsafe { (*context.skb.skb).ifindex == LOOPBACK }
+/// Traffic control, of one packet.
+#[derive(Clone, Copy)]
+pub(crate) struct SkbHook(pub(crate) *mut __sk_buff);
+
+impl Hook for SkbHook {
+    #[inline(always)]
+    fn is_dry_run(self) -> bool {
+        // SAFETY: the verifier turns reads of the context into reads of the packet's fields.
+        unsafe { (&raw const (*self.0).ifindex).read_volatile() == LOOPBACK }
+    }
+}
+
+/// XDP, of one frame.
+#[derive(Clone, Copy)]
+pub(crate) struct XdpHook(*mut xdp_md);
+
+impl Hook for XdpHook {
+    #[inline(always)]
+    fn is_dry_run(self) -> bool {
+        // SAFETY: as for `SkbHook`.
+        unsafe { (&raw const (*self.0).ingress_ifindex).read_volatile() == LOOPBACK }
+    }
 }

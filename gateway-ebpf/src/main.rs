@@ -8,6 +8,7 @@ mod guard;
 mod lan_ingress;
 mod link_ingress;
 mod maps;
+mod parts;
 mod tables;
 
 #[panic_handler]

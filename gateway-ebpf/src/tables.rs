@@ -14,8 +14,9 @@ use gateway_common::{
     map::{
         Allow, AllowKey, BackendKey, ClockTick, Counter, Flow, FlowCount, FlowKey, FragmentHead,
         FragmentKey, Fragmented, NatKey, PortKey, PortMapping, Presence, Route, Service, Settings,
-        Side, Span, UsageKey,
+        UsageKey,
     },
+    path::Passage,
     tables::{Carried, FlowSlot, FragmentSlot, Insertion, Stage, Tables},
 };
 use zerocopy::transmute;
@@ -25,11 +26,17 @@ use crate::maps::{
     PORTS, PRESENCES, ROUTES, SERVICES, SETTINGS, SLOTS, USAGES,
 };
 
-/// The pinned maps.
+/// Where a packet is handled.
+pub(crate) trait Hook: Copy {
+    /// Whether the packet comes from `BPF_PROG_TEST_RUN` without a device, so that nothing may change. Asked
+    /// anew each time: the verifier follows all that comes after an answer once for each that it has.
+    fn is_dry_run(self) -> bool;
+}
+
+/// The pinned maps, as a program at `hook` may use them.
 #[derive(Clone, Copy)]
-pub(crate) struct KernelTables {
-    /// Reads as ever, changes nothing.
-    pub(crate) dry_run: bool,
+pub(crate) struct KernelTables<H> {
+    pub(crate) hook: H,
 }
 
 /// The moment. The tick counter is a plain load (jited so since 5.6, commit 5576b991e9c1); the clock is
@@ -52,9 +59,9 @@ pub(crate) fn now() -> Ticks {
     now
 }
 
-impl Tables for KernelTables {
-    type Slot = KernelSlot;
-    type Fragments = KernelFragments;
+impl<H: Hook> Tables for KernelTables<H> {
+    type Slot = KernelSlot<H>;
+    type Fragments = KernelFragments<H>;
 
     #[inline(always)]
     fn settings(&self) -> Option<&Settings> {
@@ -102,17 +109,17 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn flow(&self, stage: Stage, key: &FlowKey) -> Option<KernelSlot> {
+    fn flow(&self, stage: Stage, key: &FlowKey) -> Option<KernelSlot<H>> {
         let entry = match stage {
             Stage::Opening => OPENINGS.get_ptr_mut(key)?,
             Stage::Confirmed => FLOWS.get_ptr_mut(key)?,
         };
-        Some(KernelSlot { entry: NonNull::new(entry)?, dry_run: self.dry_run })
+        Some(KernelSlot { entry: NonNull::new(entry)?, hook: self.hook })
     }
 
     #[inline(always)]
     fn insert_flow(&self, stage: Stage, key: &FlowKey, flow: &Flow) -> Insertion {
-        if self.dry_run {
+        if self.hook.is_dry_run() {
             return Insertion::Inserted;
         }
         match stage {
@@ -123,7 +130,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn remove_flow(&self, stage: Stage, key: &FlowKey) {
-        if self.dry_run {
+        if self.hook.is_dry_run() {
             return;
         }
         let _ = match stage {
@@ -142,7 +149,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn insert_nat(&self, stage: Stage, key: &NatKey, flow: &FlowKey) -> Insertion {
-        if self.dry_run {
+        if self.hook.is_dry_run() {
             return Insertion::Inserted;
         }
         match stage {
@@ -153,7 +160,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn remove_nat(&self, stage: Stage, key: &NatKey) {
-        if self.dry_run {
+        if self.hook.is_dry_run() {
             return;
         }
         let _ = match stage {
@@ -169,7 +176,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn use_more(&self, of: &UsageKey) {
-        if self.dry_run {
+        if self.hook.is_dry_run() {
             return;
         }
         match USAGES.get_ptr_mut(of) {
@@ -183,16 +190,16 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn fragments(&self, key: &FragmentKey) -> Option<KernelFragments> {
+    fn fragments(&self, key: &FragmentKey) -> Option<KernelFragments<H>> {
         let entry = NonNull::new(FRAGMENTS.get_ptr_mut(key)?)?;
-        Some(KernelFragments { entry, dry_run: self.dry_run })
+        Some(KernelFragments { entry, hook: self.hook })
     }
 
     #[inline(always)]
     fn add_fragments(&self, key: &FragmentKey) -> Insertion {
         // In the object's read-only data: there is no room for it on the stack.
         static NOTHING: Fragmented = Fragmented::NOTHING;
-        if self.dry_run {
+        if self.hook.is_dry_run() {
             Insertion::Inserted
         } else {
             inserted(FRAGMENTS.insert(key, &NOTHING, NEW))
@@ -201,14 +208,14 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn remove_fragments(&self, key: &FragmentKey) {
-        if !self.dry_run {
+        if !self.hook.is_dry_run() {
             let _ = FRAGMENTS.remove(key);
         }
     }
 
     #[inline(always)]
     fn count(&self, counter: Counter) {
-        if self.dry_run {
+        if self.hook.is_dry_run() {
             return;
         }
         if let Some(count) = COUNTERS.get_ptr_mut(counter.index()) {
@@ -221,12 +228,12 @@ impl Tables for KernelTables {
 
 /// A flow's entry in the map.
 #[derive(Clone, Copy)]
-pub(crate) struct KernelSlot {
+pub(crate) struct KernelSlot<H> {
     entry: NonNull<Flow>,
-    dry_run: bool,
+    hook: H,
 }
 
-impl FlowSlot for KernelSlot {
+impl<H: Hook> FlowSlot for KernelSlot<H> {
     #[inline(always)]
     fn read(&self) -> Flow {
         // SAFETY: the kernel returned it. Another CPU may write the counting fields meanwhile; each
@@ -236,11 +243,12 @@ impl FlowSlot for KernelSlot {
 
     #[inline(always)]
     fn carried(&self, packet: Carried) {
-        if self.dry_run {
+        if self.hook.is_dry_run() {
             return;
         }
         let flow = self.entry.as_ptr();
-        let direction = packet.direction as usize & 1;
+        // The compiler knows that it is 0 or 1, the verifier has to be shown.
+        let direction = core::hint::black_box(packet.direction as usize) & 1;
         // SAFETY: as for `read`. Two CPUs that carry one direction at once may lose counts; nothing
         // is decided by them. Writing `state` back from a copy is what `set_state` does in place.
         unsafe {
@@ -256,7 +264,7 @@ impl FlowSlot for KernelSlot {
 
     #[inline(always)]
     fn judged(&self, generation: u32) {
-        if !self.dry_run {
+        if !self.hook.is_dry_run() {
             // SAFETY: as for `read`; an aligned word.
             unsafe { (*self.entry.as_ptr()).generation = generation };
         }
@@ -264,12 +272,12 @@ impl FlowSlot for KernelSlot {
 }
 
 /// The entry of a datagram in fragments.
-pub(crate) struct KernelFragments {
+pub(crate) struct KernelFragments<H> {
     entry: NonNull<Fragmented>,
-    dry_run: bool,
+    hook: H,
 }
 
-impl KernelFragments {
+impl<H> KernelFragments<H> {
     #[inline(always)]
     fn place(&self, place: usize) -> *mut u32 {
         // SAFETY: the kernel returned the entry; the index is masked to the array.
@@ -277,7 +285,7 @@ impl KernelFragments {
     }
 }
 
-impl FragmentSlot for KernelFragments {
+impl<H: Hook> FragmentSlot for KernelFragments<H> {
     #[inline(always)]
     fn head(&self) -> FragmentHead {
         // SAFETY: the kernel returned it, and the head is as large and as aligned as the word. Another CPU
@@ -289,7 +297,7 @@ impl FragmentSlot for KernelFragments {
 
     #[inline(always)]
     fn may_change(&self) -> bool {
-        !self.dry_run
+        !self.hook.is_dry_run()
     }
 
     #[inline(always)]
@@ -335,4 +343,25 @@ fn inserted(result: Result<(), i32>) -> Insertion {
     } else {
         Insertion::Full
     }
+}
+
+/// What a function that the verifier follows by itself was given. To such a function the kernel passes nothing
+/// else than null or what is there in whole.
+#[inline(always)]
+pub(crate) fn given<'a>(
+    settings: *const Settings,
+    passage: *mut Numbers,
+) -> Option<(&'a Settings, &'a mut Passage)> {
+    // SAFETY: see above; the numbers are those of a `Passage`, for which alone there is a caller.
+    unsafe { Some((settings.as_ref()?, passage.cast::<Passage>().as_mut()?)) }
+}
+
+/// A [`Passage`] in words, which the verifier can take for an argument.
+pub(crate) type Numbers = [u64; size_of::<Passage>() / size_of::<u64>()];
+
+/// Likewise.
+#[inline(always)]
+pub(crate) fn passing<'a>(passage: *const Numbers) -> Option<&'a Passage> {
+    // SAFETY: as for `given`.
+    unsafe { passage.cast::<Passage>().as_ref() }
 }

@@ -206,15 +206,26 @@ impl Flow {
 
 /// Both ends of a flow as one side names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Endpoints<A> {
     /// Who opened it.
     pub client: A,
-    /// The client's port, or the identifier of ICMP echo.
-    pub client_port: Port,
     /// Who answers.
     pub service: A,
+    /// The client's port, or the identifier of ICMP echo.
+    pub client_port: Port,
     /// The service's port.
     pub service_port: Port,
+}
+
+impl Endpoints<LocalAddress> {
+    /// None yet.
+    pub const NONE: Self = Self {
+        client: LocalAddress(Ipv4::NONE),
+        service: LocalAddress(Ipv4::NONE),
+        client_port: Port::NONE,
+        service_port: Port::NONE,
+    };
 }
 
 impl<A: Into<Ipv4>> Endpoints<A> {
@@ -231,8 +242,8 @@ impl<A: Into<Ipv4>> Endpoints<A> {
 }
 
 /// Which way a packet of a flow goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, Immutable)]
+#[repr(u32)]
 pub enum Direction {
     /// From the client to the service.
     Forward = 0,

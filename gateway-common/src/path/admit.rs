@@ -2,87 +2,71 @@
 //! permissions and ports, and opened.
 
 use super::{
-    Arrival, Packet, Transport, flow,
-    open::{confirm, open},
+    Content, Origin, Packet, Passage, Transport, flow,
+    open::{self, confirm},
 };
 use crate::{
-    Ipv4, LocalAddress, Port, Reason,
+    Ipv4, LocalAddress, Port, Reason, Ticks,
     map::{
-        Allow, AllowKey, BackendKey, Counter, Direction, Endpoints, Flow, FlowKey, Outcome,
-        PortKey, ServiceKind, Settings, SiteNumber,
+        Allow, AllowKey, BackendKey, Counter, Direction, Flow, FlowKey, Outcome, PortKey,
+        ServiceKind, Settings,
     },
     tables::{FlowSlot, Stage, Tables},
 };
 
-/// Where a packet came from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
-    /// A host of this site.
-    Lan,
-    /// This site's gateway.
-    Link(SiteNumber),
-}
-
-impl From {
-    #[inline(always)]
-    pub(super) const fn is_link(self) -> bool {
-        matches!(self, Self::Link(_))
-    }
-}
-
-/// A packet's way through the gateway, granted.
-#[derive(Clone, Copy)]
-pub(super) struct Passage {
-    /// The flow as this site's LAN names it.
-    pub(super) ends: Endpoints<LocalAddress>,
-    /// The rule that allowed the flow, if it was judged just now; else 0.
-    pub(super) rule: u32,
-}
-
-/// Lets the flow `key` carry `packet`: a known flow (judged anew if the tables changed since), or one
-/// that the packet opens now.
+/// Lets the flow `key`, judged anew if the tables changed since, carry a packet. `false` if it is not known.
 #[inline(always)]
-pub(super) fn admit<T: Tables>(
+pub fn carry<T: Tables>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
-    packet: &Packet,
-    direction: Direction,
-    arrival: Arrival,
-    from: From,
-) -> Result<Passage, Reason> {
-    let (stage, slot) = find(tables, settings, key, arrival);
-    if let Some(slot) = slot {
-        let flow = slot.read();
-        check_reply(&flow, packet, direction, from)?;
-        let rule = if flow.generation == settings.generation {
-            0
-        } else {
-            judge_anew(tables, settings, stage, key, &flow, &slot)?
-        };
-        // An error keeps nothing alive (RFC 5508 section 4.3, REQ-6, asks that of a NAT) and counts for
-        // nothing: a router may have sent it, not the flow's other end.
-        if packet.transport != Transport::Error {
-            let carried = flow::carried(packet, flow.state(), direction, arrival);
-            slot.carried(carried);
-            if stage == Stage::Opening && flow::is_wanted(&flow, carried.state) {
-                let here = from.is_link() == (direction == Direction::Forward);
-                confirm(tables, key, &slot.read(), here)?;
-            }
+    passage: &mut Passage,
+) -> Result<bool, Reason> {
+    let content = &passage.content;
+    let direction = passage.direction;
+    let (stage, slot) = find(tables, settings, key, passage.now);
+    let Some(slot) = slot else { return Ok(false) };
+    let flow = slot.read();
+    check_reply(&flow, content, direction, passage.origin)?;
+    let rule = if flow.generation == settings.generation {
+        0
+    } else {
+        judge_anew(tables, settings, stage, key, &flow, &slot)?
+    };
+    // An error keeps nothing alive (RFC 5508 section 4.3, REQ-6, asks that of a NAT) and counts for
+    // nothing: a router may have sent it, not the flow's other end.
+    if content.transport != Transport::Error {
+        let carried = flow::carried(passage, flow.state());
+        slot.carried(carried);
+        if stage == Stage::Opening && flow::is_wanted(&flow, carried.state) {
+            let here = (passage.origin == Origin::Link) == (direction == Direction::Forward);
+            confirm(tables, key, &slot.read(), here)?;
         }
-        return Ok(Passage { ends: flow.endpoints(), rule });
     }
-    if direction == Direction::Reverse {
+    passage.granted(flow.endpoints(), rule);
+    Ok(true)
+}
+
+/// Opens the flow `key` for its first packet, if the tables allow it.
+#[inline(always)]
+pub fn open<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    key: &FlowKey,
+    passage: &mut Passage,
+) -> Result<(), Reason> {
+    if passage.direction == Direction::Reverse {
         return Err(Reason::NoFlow);
     }
     let judgement = judge(tables, key)?;
-    packet.opens(settings.adopt != 0)?;
-    let ends = open(tables, settings, key, judgement, packet, arrival, from)?;
+    passage.content.opens(settings.adopt != 0)?;
+    let ends = open::enter(tables, settings, key, judgement, passage)?;
+    passage.granted(ends, judgement.allow.rule);
     tables.count(Counter::Outcome(Outcome::Opened));
-    Ok(Passage { ends, rule: judgement.allow.rule })
+    Ok(())
 }
 
-/// Whether [`admit`] would let the flow `key` carry `packet`, as far as that can be told without
+/// Whether [`carry`] or [`open`] would let the flow `key` carry `packet`, as far as that can be told without
 /// changing anything.
 #[inline(always)]
 pub(super) fn would_admit<T: Tables>(
@@ -91,12 +75,12 @@ pub(super) fn would_admit<T: Tables>(
     key: &FlowKey,
     packet: &Packet,
     direction: Direction,
-    arrival: Arrival,
+    now: Ticks,
 ) -> Result<(), Reason> {
-    let (_, slot) = find(tables, settings, key, arrival);
+    let (_, slot) = find(tables, settings, key, now);
     if let Some(slot) = slot {
         let flow = slot.read();
-        check_reply(&flow, packet, direction, From::Lan)?;
+        check_reply(&flow, &packet.content, direction, Origin::Lan)?;
         if flow.generation != settings.generation {
             judge_known(tables, key, &flow)?;
         }
@@ -106,7 +90,7 @@ pub(super) fn would_admit<T: Tables>(
         return Err(Reason::NoFlow);
     }
     judge(tables, key)?;
-    packet.opens(settings.adopt != 0)
+    packet.content.opens(settings.adopt != 0)
 }
 
 /// The flow with this key, if it has not timed out.
@@ -115,15 +99,15 @@ fn find<T: Tables>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
-    arrival: Arrival,
+    now: Ticks,
 ) -> (Stage, Option<T::Slot>) {
     if let Some(slot) = tables.flow(Stage::Confirmed, key)
-        && flow::is_alive(&slot.read(), settings, arrival)
+        && flow::is_alive(&slot.read(), settings, now)
     {
         return (Stage::Confirmed, Some(slot));
     }
     if let Some(slot) = tables.flow(Stage::Opening, key)
-        && flow::is_alive(&slot.read(), settings, arrival)
+        && flow::is_alive(&slot.read(), settings, now)
     {
         return (Stage::Opening, Some(slot));
     }
@@ -135,12 +119,12 @@ fn find<T: Tables>(
 #[inline(always)]
 fn check_reply(
     flow: &Flow,
-    packet: &Packet,
+    content: &Content,
     direction: Direction,
-    from: From,
+    origin: Origin,
 ) -> Result<(), Reason> {
-    let replies = direction == Direction::Reverse && !from.is_link();
-    if replies && flow.client_port != packet.destination_port {
+    let replies = direction == Direction::Reverse && origin == Origin::Lan;
+    if replies && flow.client_port != content.destination_port {
         return Err(Reason::NoFlow);
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! What a frame on the LAN is, as far as this site's addresses tell. Shared by `guard` and `lan`.
 
-use super::{Arrival, Packet, fragment, packet};
+use super::{Arrival, Packet};
 use crate::{
     LocalAddress, Reason, TransitAddress,
     frame::Frame,
-    map::{Direction, Endpoints, FlowKey, NatKey, PresenceKind, Settings, Side},
+    map::{Direction, Endpoints, FlowKey, NatKey, PresenceKind, Settings},
     tables::{Stage, Tables},
     wire::{EtherType, Ethernet, Ipv4Header},
 };
@@ -13,13 +13,13 @@ use crate::{
 pub(super) trait Approach {
     /// What the hook returns.
     type Action;
-    /// Whether it may find out, and so change, what of a datagram in fragments has come.
-    const FOLLOWS_FRAGMENTS: bool;
 
     /// Not for a presence.
     fn elsewhere(&self) -> Self::Action;
     /// An ARP message.
     fn arp(&self) -> Self::Action;
+    /// A fragment: gives a later one the ports of its first. `false` if they cannot be found out here.
+    fn follow(&self, packet: &mut Packet) -> Result<bool, Reason>;
     /// A packet of the flow `key`: from one of this site's clients to the presence of a service, or
     /// from a back end to a client presence.
     fn of_flow(
@@ -51,7 +51,7 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
         return Ok(then.elsewhere());
     }
     let Some(header) = frame.load::<Ipv4Header>(arrival.ip) else { return Ok(then.elsewhere()) };
-    let destination = packet::address(header.destination);
+    let destination = header.destination;
     if !settings.pool.contains(destination) {
         let transit = settings.transit.contains(destination);
         return if transit { Err(Reason::TransitOnLan) } else { Ok(then.elsewhere()) };
@@ -65,12 +65,8 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
     }
     let mut packet = Packet::parse(frame, arrival.ip, header)?;
     packet.next_ttl()?;
-    if packet.header.is_fragment() {
-        if A::FOLLOWS_FRAGMENTS {
-            fragment::follow(tables, &mut packet, arrival, Side::LAN)?;
-        } else if packet.header.is_later_fragment() {
-            return Ok(then.elsewhere());
-        }
+    if packet.header.is_fragment() && !then.follow(&mut packet)? {
+        return Ok(then.elsewhere());
     }
     let (key, direction) = match kind {
         PresenceKind::Nothing => return Err(Reason::NoPresence),
@@ -78,7 +74,7 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
             (to_service(settings, &packet, service, arrival)?, Direction::Forward)
         }
         PresenceKind::Client => {
-            let nat = NatKey::new(packet.local_ends(Direction::Reverse), packet.protocol);
+            let nat = NatKey::new(packet.local_ends(Direction::Reverse), packet.content.protocol);
             let mut key = tables.nat(Stage::Confirmed, &nat);
             if key.is_none() {
                 key = tables.nat(Stage::Opening, &nat);
@@ -98,7 +94,7 @@ fn to_service(
     service: TransitAddress,
     arrival: Arrival,
 ) -> Result<FlowKey, Reason> {
-    let client = LocalAddress(packet.source);
+    let client = LocalAddress(packet.content.source);
     if settings.pool.contains(client.0) {
         return Err(Reason::SpoofedSource);
     }
@@ -108,9 +104,9 @@ fn to_service(
     }
     let ends = Endpoints {
         client: settings.client(network, client),
-        client_port: packet.source_port,
+        client_port: packet.content.source_port,
         service,
-        service_port: packet.destination_port,
+        service_port: packet.content.destination_port,
     };
-    Ok(FlowKey::new(ends, packet.protocol))
+    Ok(FlowKey::new(ends, packet.content.protocol))
 }

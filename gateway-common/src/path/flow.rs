@@ -1,7 +1,8 @@
 //! How far a flow has come, and whether it is still alive.
 
-use super::{Arrival, Packet, Transport};
+use super::{Content, Passage, Transport};
 use crate::{
+    Ticks,
     map::{Direction, Flow, FlowState, Settings},
     tables::Carried,
     wire::TcpFlags,
@@ -9,17 +10,19 @@ use crate::{
 
 /// Whether `flow` has not timed out.
 #[inline(always)]
-pub(super) fn is_alive(flow: &Flow, settings: &Settings, arrival: Arrival) -> bool {
-    arrival.now.since(flow.seen) <= settings.timeouts.of(flow)
+pub(super) fn is_alive(flow: &Flow, settings: &Settings, now: Ticks) -> bool {
+    now.since(flow.seen) <= settings.timeouts.of(flow)
 }
 
 /// The state of a flow that `packet` opens.
 #[inline(always)]
-pub(super) const fn first_state(packet: &Packet) -> FlowState {
-    match packet.transport {
-        Transport::Tcp if packet.flags.opens() => FlowState::Opening,
+pub(super) const fn first_state(content: &Content) -> FlowState {
+    match content.transport {
+        Transport::Tcp if content.flags.opens() => FlowState::Opening,
         Transport::Tcp => FlowState::Open,
         Transport::Udp
+        | Transport::SctpInit
+        | Transport::Sctp
         | Transport::EchoRequest
         | Transport::EchoReply
         | Transport::Error
@@ -40,30 +43,28 @@ pub(super) fn is_wanted(flow: &Flow, state: FlowState) -> bool {
     state.is_confirmed() || (is_stream && flow.packets[Direction::Forward as usize] >= STEADY)
 }
 
-/// What `packet` changes in its flow, which was in `state`.
+/// What a packet changes in its flow, which was in `state`.
 #[inline(always)]
-pub(super) fn carried(
-    packet: &Packet,
-    state: FlowState,
-    direction: Direction,
-    arrival: Arrival,
-) -> Carried {
+pub(super) fn carried(passage: &Passage, state: FlowState) -> Carried {
+    let direction = passage.direction;
     Carried {
         direction,
-        packets: arrival.packets,
-        bytes: packet.header.total(),
-        seen: arrival.now,
-        state: next_state(state, packet, direction),
+        packets: passage.packets,
+        bytes: passage.total,
+        seen: passage.now,
+        state: next_state(state, &passage.content, direction),
     }
 }
 
 /// The state after a packet.
 #[inline(always)]
-const fn next_state(state: FlowState, packet: &Packet, direction: Direction) -> FlowState {
-    match packet.transport {
-        Transport::Tcp => next_tcp_state(state, packet.flags, direction),
+const fn next_state(state: FlowState, content: &Content, direction: Direction) -> FlowState {
+    match content.transport {
+        Transport::Tcp => next_tcp_state(state, content.flags, direction),
         Transport::Later => state,
         Transport::Udp
+        | Transport::SctpInit
+        | Transport::Sctp
         | Transport::EchoRequest
         | Transport::EchoReply
         | Transport::Error

@@ -5,9 +5,9 @@
 //! twice: what the gateway judged by the first fragment cannot be replaced by a later one (RFC 1858,
 //! RFC 3128).
 
-use super::{Arrival, Packet, packet::address};
+use super::{Arrival, Refusal};
 use crate::{
-    Protocol, Reason, Ticks,
+    Port, Protocol, Reason, Ticks,
     frame::Frame,
     map::{FragmentHead, FragmentKey, Fragmented, Side, Span},
     tables::{FragmentSlot, Insertion, Tables},
@@ -25,26 +25,24 @@ pub(super) const fn check(header: &Ipv4Header) -> Result<(), Reason> {
     if length == 0 || is_ragged || is_beyond { Err(Reason::Malformed) } else { Ok(()) }
 }
 
-/// Before the flow of a fragment is looked for: remembers a first one for those that follow, gives a
-/// later one the ports of its first, and refuses what overlaps.
+/// Before the flow of a fragment is looked for: remembers a first one and its ports, source first, for those
+/// that follow, gives a later one the ports of its first, and refuses what overlaps.
 #[inline(always)]
-pub(super) fn follow<T: Tables>(
+pub fn follow<T: Tables>(
     tables: &T,
-    packet: &mut Packet,
-    arrival: Arrival,
+    header: &Ipv4Header,
+    ports: [Port; 2],
+    now: Ticks,
     side: Side,
-) -> Result<(), Reason> {
-    let key = key(&packet.header, side);
-    let span = span(&packet.header);
-    if packet.header.is_later_fragment() {
-        let head = later(tables, &key, span, arrival.now)?;
-        packet.source_port = head.source_port;
-        packet.destination_port = head.destination_port;
-        return Ok(());
+) -> Result<[Port; 2], Reason> {
+    let (key, span) = (key(header, side), span(header));
+    if header.is_later_fragment() {
+        let head = later(tables, &key, span, now)?;
+        return Ok([head.source_port, head.destination_port]);
     }
-    let (source_port, destination_port) = (packet.source_port, packet.destination_port);
-    let head = FragmentHead { source_port, destination_port, since: arrival.now };
-    first(tables, &key, span, head)
+    let [source_port, destination_port] = ports;
+    first(tables, &key, span, FragmentHead { source_port, destination_port, since: now })?;
+    Ok(ports)
 }
 
 /// After a packet was refused: forgets it, if it is a first fragment. So nobody fills the table but who
@@ -54,22 +52,21 @@ pub(super) fn forget<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
     arrival: Arrival,
-    side: Side,
-    reason: Reason,
+    refusal: Refusal,
 ) {
     // Read again, so that no packet has to keep it at hand for the case that it is refused.
     let Some(header) = frame.load::<Ipv4Header>(arrival.ip) else { return };
     let is_first = header.is_fragment() && !header.is_later_fragment();
-    if is_first && reason != Reason::FragmentOverlap {
-        tables.remove_fragments(&key(&header, side));
+    if is_first && refusal.reason != Reason::FragmentOverlap {
+        tables.remove_fragments(&key(&header, refusal.side));
     }
 }
 
 #[inline(always)]
 fn key(header: &Ipv4Header, side: Side) -> FragmentKey {
     FragmentKey {
-        source: address(header.source),
-        destination: address(header.destination),
+        source: header.source,
+        destination: header.destination,
         identification: header.identification,
         protocol: Protocol(header.protocol),
         side,

@@ -28,6 +28,8 @@ pub fn guard<F: Frame, T: Tables, E: Executor>(
     let guard = Guard { tables, settings, arrival, executor };
     match approach(frame, tables, settings, arrival, &guard) {
         Ok(action) => action,
+        // `lan` tells the sender.
+        Err(Reason::TtlExpired) => executor.pass(),
         Err(reason) => {
             tables.count(Counter::Refused(reason));
             executor.refuse(reason)
@@ -45,7 +47,6 @@ struct Guard<'a, T, E> {
 
 impl<T: Tables, E: Executor> Approach for Guard<'_, T, E> {
     type Action = E::Action;
-    const FOLLOWS_FRAGMENTS: bool = false;
 
     #[inline(always)]
     fn elsewhere(&self) -> E::Action {
@@ -57,6 +58,12 @@ impl<T: Tables, E: Executor> Approach for Guard<'_, T, E> {
         self.executor.pass()
     }
 
+    /// That would change what is known of the datagram.
+    #[inline(always)]
+    fn follow(&self, packet: &mut Packet) -> Result<bool, Reason> {
+        Ok(!packet.header.is_later_fragment())
+    }
+
     #[inline(always)]
     fn of_flow(
         &self,
@@ -64,7 +71,7 @@ impl<T: Tables, E: Executor> Approach for Guard<'_, T, E> {
         key: &FlowKey,
         direction: Direction,
     ) -> Result<E::Action, Reason> {
-        would_admit(self.tables, self.settings, key, packet, direction, self.arrival)?;
+        would_admit(self.tables, self.settings, key, packet, direction, self.arrival.now)?;
         Ok(self.executor.pass())
     }
 }

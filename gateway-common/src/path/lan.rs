@@ -1,23 +1,23 @@
 //! The LAN side: packets from this site's hosts to presences, into a link.
 
+use core::cell::Cell;
+
 use super::{
-    Arrival, Packet,
-    admit::{From, admit},
+    Arrival, Origin, Packet, Parts, Passage, Refusal,
     approach::{Approach, approach},
-    arp, fragment,
-    translate::translate,
+    arp,
 };
 use crate::{
     Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, FlowKey, Outcome, Route, Settings, Side},
+    map::{Counter, Direction, FlowKey, Outcome, Route, Settings, Side, SiteNumber},
     tables::Tables,
-    verdict::{Egress, Executor, Forward, Way},
+    verdict::{Egress, Way},
 };
 
 /// Handles a frame that came in on a LAN interface, and counts it.
 #[inline(always)]
-pub fn lan<F: Frame, T: Tables, E: Executor>(
+pub fn lan<F: Frame, T: Tables, E: Parts>(
     frame: &F,
     tables: &T,
     arrival: Arrival,
@@ -27,13 +27,12 @@ pub fn lan<F: Frame, T: Tables, E: Executor>(
         tables.count(Counter::Outcome(Outcome::Passed));
         return executor.pass();
     };
-    let lan = Lan { frame, tables, settings, arrival, executor };
+    let lan = Lan { frame, tables, settings, arrival, executor, mtu: Cell::new(0) };
     match approach(frame, tables, settings, arrival, &lan) {
         Ok(action) => action,
         Err(reason) => {
-            fragment::forget(frame, tables, arrival, Side::LAN, reason);
-            tables.count(Counter::Refused(reason));
-            executor.refuse(reason)
+            let refusal = Refusal { reason, side: Side::LAN, mtu: lan.mtu.get() };
+            executor.turn_down(frame, tables, arrival, refusal)
         }
     }
 }
@@ -45,11 +44,12 @@ struct Lan<'a, F, T, E> {
     settings: &'a Settings,
     arrival: Arrival,
     executor: &'a E,
+    /// Of the link that the packet is too big for.
+    mtu: Cell<u32>,
 }
 
-impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
+impl<F: Frame, T: Tables, E: Parts> Approach for Lan<'_, F, T, E> {
     type Action = E::Action;
-    const FOLLOWS_FRAGMENTS: bool = true;
 
     #[inline(always)]
     fn elsewhere(&self) -> E::Action {
@@ -69,6 +69,13 @@ impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
     }
 
     #[inline(always)]
+    fn follow(&self, packet: &mut Packet) -> Result<bool, Reason> {
+        let Self { tables, arrival, .. } = *self;
+        self.executor.follow(tables, packet, arrival, Side::LAN)?;
+        Ok(true)
+    }
+
+    #[inline(always)]
     fn of_flow(
         &self,
         packet: &Packet,
@@ -81,12 +88,15 @@ impl<F: Frame, T: Tables, E: Executor> Approach for Lan<'_, F, T, E> {
             Direction::Reverse => key.client,
         };
         let route = link_to(tables, settings, receiver)?;
-        let from = From::Lan;
-        let passage = admit(tables, settings, key, packet, direction, arrival, from)?;
-        let rewrite = translate(frame, packet, route.mtu, key.endpoints().untyped(), direction)?;
-        tables.count(Counter::Outcome(Outcome::ToLink));
-        let egress = Egress { interface: route.link, way: Way::Link };
-        Ok(self.executor.forward(&Forward { rewrite, egress, rule: passage.rule }))
+        let mut passage = Passage::new(packet, key, direction, arrival, Origin::Lan, SiteNumber(0));
+        self.executor.admit(tables, settings, key, &mut passage)?;
+        if passage.is_too_big(route.mtu) {
+            self.mtu.set(route.mtu);
+            return Err(Reason::TooBig);
+        }
+        passage.egress = Egress { interface: route.link, way: Way::Link };
+        passage.mtu = route.mtu;
+        Ok(self.executor.send(frame, tables, arrival, &passage))
     }
 }
 

@@ -1,40 +1,36 @@
 //! The link side: packets from another gateway, to this site's hosts or on to a third site.
 
-use super::{
-    Arrival, Packet,
-    admit::{From, admit},
-    fragment,
-    packet::address,
-    translate::translate,
-};
+use core::cell::Cell;
+
+use super::{Arrival, Origin, Packet, Parts, Passage, Refusal};
 use crate::{
-    Ipv4, LocalAddress, Reason, TransitAddress,
+    LocalAddress, Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, Endpoints, FlowKey, NetworkFlags, Route, Settings, Side},
+    map::{Counter, Direction, FlowKey, NetworkFlags, Route, Settings, Side},
     tables::Tables,
-    verdict::{Egress, Executor, Forward, Way},
+    verdict::{Egress, Way},
     wire::Ipv4Header,
 };
 
 /// Handles a packet that came out of a link, and counts it. Nothing passes: what is not forwarded is
 /// refused.
 #[inline(always)]
-pub fn link<F: Frame, T: Tables, E: Executor>(
+pub fn link<F: Frame, T: Tables, E: Parts>(
     frame: &F,
     tables: &T,
     arrival: Arrival,
     executor: &E,
 ) -> E::Action {
-    let done = match tables.settings() {
-        Some(settings) => Link { frame, tables, settings, arrival, executor }.decide(),
-        None => Err(Reason::NotConfigured),
+    let Some(settings) = tables.settings() else {
+        tables.count(Counter::Refused(Reason::NotConfigured));
+        return executor.refuse(Reason::NotConfigured);
     };
-    match done {
+    let link = Link { frame, tables, settings, arrival, executor, mtu: Cell::new(0) };
+    match link.decide() {
         Ok(action) => action,
         Err(reason) => {
-            fragment::forget(frame, tables, arrival, Side::LINK, reason);
-            tables.count(Counter::Refused(reason));
-            executor.refuse(reason)
+            let refusal = Refusal { reason, side: Side::LINK, mtu: link.mtu.get() };
+            executor.turn_down(frame, tables, arrival, refusal)
         }
     }
 }
@@ -46,9 +42,11 @@ struct Link<'a, F, T, E> {
     settings: &'a Settings,
     arrival: Arrival,
     executor: &'a E,
+    /// Of what the packet is too big for.
+    mtu: Cell<u32>,
 }
 
-impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
+impl<F: Frame, T: Tables, E: Parts> Link<'_, F, T, E> {
     #[inline(always)]
     fn decide(&self) -> Result<E::Action, Reason> {
         let Self { frame, tables, settings, arrival, .. } = *self;
@@ -56,11 +54,10 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
             return Err(Reason::Truncated);
         };
         let mut packet = Packet::parse(frame, arrival.ip, header)?;
-        packet.next_ttl()?;
         // Between gateways an error comes from the end that the quoted packet was going to, or it was
         // not translated by the gateway that is there.
-        let source = TransitAddress(address(packet.header.source));
-        if source.0 != packet.source {
+        let source = TransitAddress(packet.header.source);
+        if source.0 != packet.content.source {
             return Err(Reason::SpoofedSource);
         }
         let destination = TransitAddress(packet.destination());
@@ -81,61 +78,41 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         if !to.is_set() {
             return Err(Reason::NoRoute);
         }
-        let onward = if to.is_own() {
-            self.to_lan(&mut packet, from)?
-        } else {
-            self.to_link(&packet, from, to)?
-        };
-        let Onward { ends, direction, link, mtu, rule } = onward;
-        let rewrite = translate(frame, &packet, mtu, ends, direction)?;
-        // Last: the verifier follows what comes after once for every way that is known before.
-        let egress = match link {
-            0 => self.egress(address(rewrite.header.destination))?,
-            interface => Egress { interface, way: Way::Relay },
-        };
-        let forward = Forward { rewrite, egress, rule };
-        tables.count(forward.counter());
-        Ok(self.executor.forward(&forward))
-    }
-
-    /// A packet between two other sites: its ends stay.
-    #[inline(always)]
-    fn to_link(&self, packet: &Packet, from: Route, to: Route) -> Result<Onward, Reason> {
-        if self.settings.relay == 0 {
+        // Now that its sender is known: it is told.
+        packet.next_ttl()?;
+        if packet.header.is_fragment() && to.is_own() {
+            self.executor.follow(tables, &mut packet, arrival, Side::LINK)?;
+        }
+        if !to.is_own() && settings.relay == 0 {
             return Err(Reason::RelayOff);
         }
-        let direction = Direction::Forward;
-        let mtu = if from.mtu < to.mtu { from.mtu } else { to.mtu };
-        Ok(Onward {
-            ends: packet.transit_ends(direction).untyped(),
-            direction,
-            link: to.link,
-            mtu,
-            rule: 0,
-        })
-    }
-
-    /// A packet to one of this site's services, or the reply to one of its clients: out of the
-    /// interface behind which its receiver is.
-    #[inline(always)]
-    fn to_lan(&self, packet: &mut Packet, from: Route) -> Result<Onward, Reason> {
-        let Self { tables, settings, arrival, .. } = *self;
-        if packet.header.is_fragment() {
-            fragment::follow(tables, packet, arrival, Side::LINK)?;
+        let is_relayed = !to.is_own();
+        let to_service = settings.is_service(destination);
+        let direction =
+            if is_relayed || to_service { Direction::Forward } else { Direction::Reverse };
+        let origin = if is_relayed { Origin::Relay } else { Origin::Link };
+        let key = FlowKey::new(packet.transit_ends(direction), packet.content.protocol);
+        let mut passage = Passage::new(&packet, &key, direction, arrival, origin, from.site);
+        let (egress, mtu) = if is_relayed {
+            onward(from, to)
+        } else {
+            self.executor.admit(tables, settings, &key, &mut passage)?;
+            self.to_lan(passage.receiver())?
+        };
+        if passage.is_too_big(mtu) {
+            self.mtu.set(mtu);
+            return Err(Reason::TooBig);
         }
-        let to_service = settings.is_service(TransitAddress(packet.destination()));
-        let direction = if to_service { Direction::Forward } else { Direction::Reverse };
-        let key = FlowKey::new(packet.transit_ends(direction), packet.protocol);
-        let origin = From::Link(from.site);
-        let passage = admit(tables, settings, &key, packet, direction, arrival, origin)?;
-        let (ends, rule) = (passage.ends.untyped(), passage.rule);
-        Ok(Onward { ends, direction, link: 0, mtu: from.mtu, rule })
+        passage.egress = egress;
+        passage.mtu = from.mtu;
+        Ok(self.executor.send(frame, tables, arrival, &passage))
     }
 
-    /// The way to a host of this site: out of the interface behind which its client network is.
+    /// The way to a host of this site, out of the interface behind which its client network is, and what
+    /// fits there.
     #[inline(always)]
-    fn egress(&self, receiver: Ipv4) -> Result<Egress, Reason> {
-        let Some(network) = self.settings.network(LocalAddress(receiver)) else {
+    fn to_lan(&self, receiver: LocalAddress) -> Result<(Egress, u32), Reason> {
+        let Some(network) = self.settings.network(receiver) else {
             return Err(Reason::BackendMoved);
         };
         let way = if network.flags.has(NetworkFlags::HOST) {
@@ -145,18 +122,13 @@ impl<F: Frame, T: Tables, E: Executor> Link<'_, F, T, E> {
         } else {
             Way::Lan
         };
-        Ok(Egress { interface: network.interface, way })
+        Ok((Egress { interface: network.interface, way }, network.mtu))
     }
 }
 
-/// How a packet goes on.
-#[derive(Clone, Copy)]
-struct Onward {
-    ends: Endpoints<Ipv4>,
-    direction: Direction,
-    /// Index of the link to a third site; 0 to a host of this one.
-    link: u32,
-    /// Of the links it goes through, the smaller.
-    mtu: u32,
-    rule: u32,
+/// The way to a third site, and what fits both links.
+#[inline(always)]
+fn onward(from: Route, to: Route) -> (Egress, u32) {
+    let mtu = if from.mtu < to.mtu { from.mtu } else { to.mtu };
+    (Egress { interface: to.link, way: Way::Relay }, mtu)
 }

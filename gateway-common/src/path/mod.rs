@@ -8,17 +8,27 @@ mod flow;
 mod fragment;
 mod guard;
 mod hash;
+mod icmp_error;
 mod lan;
 mod link;
 mod nat;
 mod open;
 mod packet;
+mod parts;
+mod passage;
+mod refusal;
 mod translate;
 
+pub use admit::{carry, open};
+pub use fragment::follow;
 pub use guard::guard;
 pub use lan::lan;
 pub use link::link;
-pub use packet::{Packet, Transport};
+pub use packet::{Content, Packet, Transport};
+pub use parts::Parts;
+pub use passage::{Origin, Passage};
+pub use refusal::{Refusal, refuse};
+pub use translate::send;
 
 #[cfg(doc)]
 use crate::tables::Tables;

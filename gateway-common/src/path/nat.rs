@@ -6,7 +6,7 @@
 
 use super::hash::hash;
 use crate::{
-    LocalAddress, Port, Protocol, Reason,
+    LocalAddress, Port, Reason,
     map::{Endpoints, FlowKey, NatKey},
     tables::{Insertion, Stage, Tables},
 };
@@ -32,7 +32,7 @@ pub(super) struct Reserved {
 pub(super) enum PortChoice {
     /// Clients share a client presence: any free port of it.
     Any,
-    /// The client has a client presence of its own and keeps its port.
+    /// The client's own: it has a client presence to itself, or the protocol has no ports.
     Same,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn reserve<T: Tables>(
 ) -> Result<Reserved, Reason> {
     let mut nat = NatKey::new(ends, key.protocol);
     nat.client_port = key.client_port;
-    if choice == PortChoice::Any && has_ports(key.protocol) {
+    if choice == PortChoice::Any {
         nat.client_port = first_free(tables, key, nat)?;
     } else if !is_free(tables, key, &nat) {
         return Err(Reason::PortsExhausted);
@@ -93,12 +93,6 @@ fn is_free<T: Tables>(tables: &T, key: &FlowKey, nat: &NatKey) -> bool {
         return false;
     }
     true
-}
-
-/// Whether flows of a protocol can be told apart by a port or an identifier.
-#[inline(always)]
-const fn has_ports(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::ICMP)
 }
 
 #[inline(always)]

@@ -1,8 +1,8 @@
 //! Opening a flow for a client's first packet, and keeping it once both ends want it.
 
 use super::{
-    Arrival, Packet,
-    admit::{From, Judgement},
+    Origin, Passage, Transport,
+    admit::Judgement,
     flow,
     hash::{hash, place},
     nat::{self, PortChoice, Reserved},
@@ -13,25 +13,24 @@ use crate::{
     tables::{Insertion, Stage, Tables},
 };
 
-/// Opens the flow `key` for the client's first packet.
+/// Enters a flow for the client's first packet, which is allowed.
 #[inline(always)]
-pub(super) fn open<T: Tables>(
+pub(super) fn enter<T: Tables>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
     judgement: Judgement,
-    packet: &Packet,
-    arrival: Arrival,
-    from: From,
+    passage: &Passage,
 ) -> Result<Endpoints<LocalAddress>, Reason> {
-    if judgement.is_here != from.is_link() {
+    let content = &passage.content;
+    if judgement.is_here != (passage.origin == Origin::Link) {
         return Err(Reason::NoService);
     }
-    check_quotas(tables, settings, key, from)?;
-    let state = flow::first_state(packet);
+    check_quotas(tables, settings, key, passage)?;
+    let state = flow::first_state(content);
     let stage = if state.is_confirmed() { Stage::Confirmed } else { Stage::Opening };
     let mut ends = Endpoints {
-        client: LocalAddress(packet.source),
+        client: LocalAddress(content.source),
         client_port: key.client_port,
         service: judgement.presence,
         service_port: judgement.port,
@@ -40,13 +39,15 @@ pub(super) fn open<T: Tables>(
     if judgement.is_here {
         ends.client = judgement.allow.presence(key.client);
         ends.service = backend(tables, key, &judgement)?;
-        let choice = if judgement.allow.keeps_ports() { PortChoice::Same } else { PortChoice::Any };
+        let is_kept = judgement.allow.keeps_ports()
+            || matches!(content.transport, Transport::SctpInit | Transport::Other);
+        let choice = if is_kept { PortChoice::Same } else { PortChoice::Any };
         reserved = nat::reserve(tables, stage, key, ends, choice)?;
         ends.client_port = reserved.nat.client_port;
     }
-    let mut opened = Flow::opening(ends, settings.generation, arrival.now, state);
-    opened.packets[Direction::Forward as usize] = arrival.packets;
-    opened.bytes[Direction::Forward as usize] = u64::from(packet.header.total());
+    let mut opened = Flow::opening(ends, settings.generation, passage.now, state);
+    opened.packets[Direction::Forward as usize] = passage.packets;
+    opened.bytes[Direction::Forward as usize] = u64::from(passage.total);
     match insert(tables, stage, key, &opened) {
         Insertion::Inserted | Insertion::Exists => {}
         Insertion::Full => {
@@ -56,7 +57,7 @@ pub(super) fn open<T: Tables>(
             return Err(Reason::FlowTableFull);
         }
     }
-    count_usage(tables, settings, key, from);
+    count_usage(tables, settings, key, passage);
     Ok(ends)
 }
 
@@ -132,15 +133,15 @@ fn check_quotas<T: Tables>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
-    from: From,
+    passage: &Passage,
 ) -> Result<(), Reason> {
     let limit = settings.client_flows;
     if limit != 0 && tables.usage(&UsageKey::client(key.client)) >= u64::from(limit) {
         return Err(Reason::ClientQuota);
     }
-    if let From::Link(site) = from {
+    if passage.origin == Origin::Link {
         let limit = settings.site_flows;
-        if limit != 0 && tables.usage(&UsageKey::site(site)) >= u64::from(limit) {
+        if limit != 0 && tables.usage(&UsageKey::site(passage.site)) >= u64::from(limit) {
             return Err(Reason::SiteQuota);
         }
     }
@@ -148,13 +149,11 @@ fn check_quotas<T: Tables>(
 }
 
 #[inline(always)]
-fn count_usage<T: Tables>(tables: &T, settings: &Settings, key: &FlowKey, from: From) {
+fn count_usage<T: Tables>(tables: &T, settings: &Settings, key: &FlowKey, passage: &Passage) {
     if settings.client_flows != 0 {
         tables.use_more(&UsageKey::client(key.client));
     }
-    if let From::Link(site) = from
-        && settings.site_flows != 0
-    {
-        tables.use_more(&UsageKey::site(site));
+    if passage.origin == Origin::Link && settings.site_flows != 0 {
+        tables.use_more(&UsageKey::site(passage.site));
     }
 }

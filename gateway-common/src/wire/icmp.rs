@@ -57,6 +57,8 @@ impl IcmpEcho {
 pub struct IcmpError;
 
 impl IcmpError {
+    /// Code of "unreachable": the packet is too big and must not be fragmented.
+    pub const FRAGMENTATION_NEEDED: u8 = 4;
     /// Octets before the quoted packet.
     pub const LENGTH: u32 = 8;
     /// Octets of the quoted packet's payload that every error carries (RFC 792).

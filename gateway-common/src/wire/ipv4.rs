@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::Ipv4;
+
 /// The IPv4 header without options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4))]
@@ -23,9 +25,9 @@ pub struct Ipv4Header {
     /// Checksum of the header.
     pub checksum: [u8; 2],
     /// From whom.
-    pub source: [u8; 4],
+    pub source: Ipv4,
     /// To whom.
-    pub destination: [u8; 4],
+    pub destination: Ipv4,
 }
 
 impl Ipv4Header {
@@ -42,6 +44,12 @@ impl Ipv4Header {
     #[inline(always)]
     pub const fn total(&self) -> u32 {
         u16::from_be_bytes(self.total_length) as u32
+    }
+
+    /// The flag "don't fragment".
+    #[inline(always)]
+    pub const fn must_not_be_fragmented(&self) -> bool {
+        u16::from_be_bytes(self.fragment) & 0x4000 != 0
     }
 
     /// Whether it is one of several fragments: the flag "more fragments" or an offset.

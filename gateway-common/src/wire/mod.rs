@@ -8,6 +8,7 @@ mod arp;
 mod ethernet;
 mod icmp;
 mod ipv4;
+mod sctp;
 mod tcp;
 mod udp;
 
@@ -15,5 +16,6 @@ pub use arp::Arp;
 pub use ethernet::{EtherType, Ethernet};
 pub use icmp::{IcmpEcho, IcmpError, IcmpType};
 pub use ipv4::Ipv4Header;
+pub use sctp::{Sctp, SctpChunk};
 pub use tcp::{Tcp, TcpFlags, TcpOption};
 pub use udp::Udp;

@@ -26,6 +26,7 @@ enum At {
 enum Want {
     Pass,
     Answer,
+    Tell(Reason),
     Forward(Way),
     Refuse(Reason),
 }
@@ -35,6 +36,7 @@ impl From<&Verdict> for Want {
         match verdict {
             Verdict::Pass => Self::Pass,
             Verdict::Answer(_) => Self::Answer,
+            Verdict::Tell(tell) => Self::Tell(tell.reason),
             Verdict::Forward(forward) => Self::Forward(forward.egress.way),
             Verdict::Refuse(reason) => Self::Refuse(*reason),
         }
@@ -81,7 +83,7 @@ fn arp(operation: u8, target: [u8; 4]) -> Vec<u8> {
 
 fn lan_cases() -> Vec<Case> {
     use At::{CloudLan, EdgeLan};
-    use Want::{Answer, Forward, Pass, Refuse};
+    use Want::{Answer, Forward, Pass, Refuse, Tell};
     let other = [10, 0, 0, 77];
     let tcp = |to, bits| frame(CLIENT, PRESENCE, &Load::Tcp(40_000, to, bits), b"");
     let row = |name, at, frame, want| Case { name, at, frame, with: plain, want };
@@ -207,8 +209,20 @@ fn lan_cases() -> Vec<Case> {
             |tables, _| tables.opening_capacity = 0,
             Refuse(Reason::FlowTableFull),
         ),
-        row("the last hop", EdgeLan, patched(&[(22, 1)]), Refuse(Reason::TtlExpired)),
-        row("no hop", EdgeLan, patched(&[(22, 0)]), Refuse(Reason::TtlExpired)),
+        row("the last hop", EdgeLan, patched(&[(22, 1)]), Tell(Reason::TtlExpired)),
+        row("no hop", EdgeLan, patched(&[(22, 0)]), Tell(Reason::TtlExpired)),
+        row(
+            "larger than the link carries",
+            EdgeLan,
+            frame(CLIENT, PRESENCE, &Load::Udp(4_000, 53), &[0; 1400]),
+            Tell(Reason::TooBig),
+        ),
+        row(
+            "larger, but not allowed at all",
+            EdgeLan,
+            frame(STRANGER, PRESENCE, &Load::Udp(4_000, 53), &[0; 1400]),
+            Refuse(Reason::NoPolicy),
+        ),
         row("ip options", EdgeLan, patched(&[(14, 0x46)]), Refuse(Reason::IpOptions)),
         row("a header of four words", EdgeLan, patched(&[(14, 0x44)]), Refuse(Reason::Malformed)),
         row(
@@ -290,7 +304,7 @@ fn lan_cases() -> Vec<Case> {
 
 fn link_cases() -> Vec<Case> {
     use At::{CloudLink, EdgeLink};
-    use Want::{Forward, Refuse};
+    use Want::{Forward, Refuse, Tell};
     let row = |name, at, frame, want| Case { name, at, frame, with: plain, want };
     let with = |name, at, frame, with, want| Case { name, at, frame, with, want };
     let edge_b = [240, 0, 32, 5];
@@ -397,7 +411,7 @@ fn link_cases() -> Vec<Case> {
                 bytes
             },
             |tables, _| tables.desired.settings.relay = 1,
-            Refuse(Reason::TtlExpired),
+            Tell(Reason::TtlExpired),
         ),
         with(
             "before any settings",
@@ -442,6 +456,7 @@ fn frames_get_the_verdicts_they_should() {
                 // What the guard cannot know without a change of tables, it leaves to the next hook.
                 Want::Answer
                 | Want::Forward(_)
+                | Want::Tell(_)
                 | Want::Refuse(Reason::NoRoute | Reason::FlowTableFull | Reason::FragmentUnknown) => {
                     Want::Pass
                 }
@@ -461,7 +476,7 @@ fn frames_get_the_verdicts_they_should() {
 #[test]
 fn every_reason_has_a_case() {
     let wanted = lan_cases().into_iter().chain(link_cases()).filter_map(|case| match case.want {
-        Want::Refuse(reason) => Some(reason),
+        Want::Refuse(reason) | Want::Tell(reason) => Some(reason),
         Want::Pass | Want::Answer | Want::Forward(_) => None,
     });
     let mut covered: BTreeSet<Reason> = wanted.collect();

@@ -247,9 +247,9 @@ fn run(tables: &MemoryTables, at: At, packet: &[u8], name: &str, steps: &[Step])
     }
 }
 
-/// What only `lan` finds out, since it alone remembers fragments.
+/// What only `lan` refuses, since it alone remembers fragments and tells senders.
 fn is_for_lan(reason: Reason) -> bool {
-    matches!(reason, UNKNOWN | OVERLAP | SCATTERED)
+    matches!(reason, UNKNOWN | OVERLAP | SCATTERED | Reason::TtlExpired)
 }
 
 #[derive(Clone, Copy)]
@@ -463,7 +463,7 @@ proptest! {
         let got = seen(&whole);
         prop_assert_eq!(&got.payload, &payload);
         prop_assert_eq!((got.source.0, got.destination.0), (CLIENTS, SERVER));
-        let (same_edge, same_cloud) = (self::edge(), self::cloud());
+        let (same_edge, same_cloud) = (roomy(self::edge()), roomy(self::cloud()));
         let (_, in_one) = cross(&same_edge, &same_cloud, sent).expect("allowed");
         prop_assert_eq!(&seen(&in_one), &got);
         prop_assert_eq!(edge.flows().len(), 1);

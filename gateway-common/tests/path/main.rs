@@ -4,4 +4,5 @@ mod cases;
 mod fragments;
 mod journey;
 mod tagged;
+mod told;
 mod two_sites;

@@ -109,6 +109,13 @@ pub(crate) fn cloud() -> MemoryTables {
     MemoryTables::new(tables, 64)
 }
 
+/// The same with links and LANs that carry everything in one piece.
+pub(crate) fn roomy(mut tables: MemoryTables) -> MemoryTables {
+    tables.desired.routes.values_mut().for_each(|route| route.mtu = 65_535);
+    tables.desired.settings.networks[0].mtu = 65_535;
+    tables
+}
+
 pub(crate) fn from_lan() -> Arrival {
     Arrival { interface: LAN, ip: 14, for_us: true, tagged: false, packets: 1, now: Ticks(1000) }
 }

@@ -10,12 +10,12 @@ use gateway_common::desired::Tables;
 use gateway_common::host::Bytes;
 use gateway_common::map::{
     Allow, AllowKey, BackendKey, Counter, Flow, FlowCount, FlowKey, Flows, FragmentHead,
-    FragmentKey, Fragmented, Fragments, NatKey, Nats, OpeningNats, Openings, Outcome, PortKey,
-    PortMapping, Presence, Route, Service, Settings, UsageKey, Usages,
+    FragmentKey, Fragmented, Fragments, NatKey, Nats, OpeningNats, Openings, PortKey, PortMapping,
+    Presence, Route, Service, Settings, UsageKey, Usages,
 };
-use gateway_common::path::{self, Arrival};
+use gateway_common::path::{self, Arrival, Parts};
 use gateway_common::tables::{self, Carried, FlowSlot, FragmentSlot, Insertion, Stage};
-use gateway_common::verdict::{ArpReply, Executor, Forward, Verdict, Way};
+use gateway_common::verdict::{ArpReply, Executor, Forward, Tell, Verdict, Way};
 use gateway_common::{LocalAddress, Reason, Ticks, TransitAddress};
 use gateway_dataplane::{InspectError, Inspector, Program};
 
@@ -116,12 +116,11 @@ pub(crate) fn replay(
     if let Some(error) = notes.failed.into_inner() {
         return Err(error);
     }
-    let (counter, way) = match verdict {
-        Verdict::Pass => (Counter::Outcome(Outcome::Passed), None),
-        Verdict::Refuse(reason) => (Counter::Refused(reason), None),
-        Verdict::Answer(_) => (Counter::Outcome(Outcome::Answered), None),
-        Verdict::Forward(forward) => (forward.counter(), Some(forward.egress.way)),
+    let way = match verdict {
+        Verdict::Forward(forward) => Some(forward.egress.way),
+        _ => None,
     };
+    let counter = verdict.counter();
     Ok(Replayed { counter, way, asked: notes.asked.into_inner() })
 }
 
@@ -310,7 +309,13 @@ impl Executor for Verdicts {
         Verdict::Answer(*reply)
     }
 
+    fn tell(&self, tell: &Tell) -> Verdict {
+        Verdict::Tell(*tell)
+    }
+
     fn forward(&self, forward: &Forward) -> Verdict {
         Verdict::Forward(*forward)
     }
 }
+
+impl Parts for Verdicts {}
