@@ -1,7 +1,11 @@
 //! Datagrams in fragments: trains of them with the verdict on each, and what a receiver makes of those that
 //! were carried, put together by etherparse.
 
-use crate::{journey::cross, two_sites::*};
+use crate::{
+    frames::{IP as HEADER, part},
+    journey::cross,
+    two_sites::*,
+};
 use etherparse::{SlicedPacket, defrag::IpDefragPool};
 use gateway_common::{
     Reason, Ticks,
@@ -12,29 +16,9 @@ use gateway_common::{
 };
 use proptest::prelude::*;
 
-const HEADER: usize = 20;
 const EDGE_CLIENT: [u8; 4] = [240, 0, 16, 5];
 const SERVICE: [u8; 4] = [240, 0, 8, 1];
 const QUERY: Load = Load::Udp(4000, 53);
-
-/// An IP packet's part of its payload from `start` to `end`, under a number of its sender's.
-fn part(packet: &[u8], number: u16, start: usize, end: usize, more: bool) -> Vec<u8> {
-    let mut bytes = packet[..HEADER].to_vec();
-    let payload = packet[HEADER..].iter().copied().chain(std::iter::repeat(0));
-    bytes.extend(payload.skip(start).take(end - start));
-    let total = (HEADER + end - start) as u16;
-    let fragment = (start / 8) as u16 | if more { 0x2000 } else { 0 };
-    bytes[2..4].copy_from_slice(&total.to_be_bytes());
-    bytes[4..6].copy_from_slice(&number.to_be_bytes());
-    bytes[6..8].copy_from_slice(&fragment.to_be_bytes());
-    bytes[10..12].fill(0);
-    let sum: u32 =
-        bytes[..HEADER].chunks(2).map(|it| u32::from(u16::from_be_bytes([it[0], it[1]]))).sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
-    bytes
-}
 
 /// One fragment of a train, and what becomes of it.
 #[derive(Clone, Copy, Debug)]

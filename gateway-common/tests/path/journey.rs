@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::two_sites::*;
+use crate::{
+    frames::{error, internet_checksum},
+    two_sites::*,
+};
 use gateway_common::{
     Reason,
     host::{self, MemoryTables},
@@ -393,32 +396,6 @@ fn what_looks_like_an_option_behind_the_header_is_not_touched() {
     let verdict = host::lan(&syn, &edge, from_lan());
     host::execute(&mut syn, &verdict);
     assert_eq!(syn[54..], before[54..]);
-}
-
-/// An ICMP error from `from` to the sender of the IP packet `about`, which it quotes with eight octets of
-/// its payload.
-fn error(from: [u8; 4], kind: u8, code: u8, about: &[u8]) -> Vec<u8> {
-    let to: [u8; 4] = about[12..16].try_into().expect("four octets");
-    let mut icmp = vec![kind, code, 0, 0, 0, 0, 5, 120];
-    icmp.extend(&about[..28]);
-    let sum = internet_checksum(&icmp);
-    icmp[2..4].copy_from_slice(&sum);
-    let mut bytes = Vec::new();
-    etherparse::PacketBuilder::ethernet2(HOST_MAC, GATEWAY_MAC)
-        .ipv4(from, to, 64)
-        .write(&mut bytes, etherparse::IpNumber::ICMP, &icmp)
-        .expect("writing to memory");
-    bytes
-}
-
-/// RFC 1071, the plain way.
-fn internet_checksum(bytes: &[u8]) -> [u8; 2] {
-    let mut sum: u32 =
-        bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    (!(sum as u16)).to_be_bytes()
 }
 
 /// What stands in an ICMP error.

@@ -2,7 +2,9 @@
 
 mod cases;
 mod fragments;
+mod frames;
 mod journey;
+mod reading;
 mod tagged;
 mod told;
 mod two_sites;

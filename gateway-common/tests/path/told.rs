@@ -1,7 +1,10 @@
 //! What senders are told: by whom, about which packets, and that a traceroute across a presence shows the
 //! presence and nothing of the other site.
 
-use crate::two_sites::*;
+use crate::{
+    frames::{with_ttl, without_df},
+    two_sites::*,
+};
 use etherparse::{Icmpv4Type, NetSlice, SlicedPacket, TransportSlice, icmpv4};
 use gateway_common::{
     Reason,
@@ -53,23 +56,6 @@ fn run(
     }
 }
 
-fn with_ttl(mut frame: Vec<u8>, ttl: u8) -> Vec<u8> {
-    let old = u16::from_be_bytes([frame[22], frame[23]]);
-    let sum = u32::from(!u16::from_be_bytes([frame[24], frame[25]]));
-    let new = u32::from(u16::from_be_bytes([ttl, frame[23]]));
-    let sum = sum + u32::from(!old) + new;
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    frame[22] = ttl;
-    frame[24..26].copy_from_slice(&(!(sum as u16)).to_be_bytes());
-    frame
-}
-
-fn without_df(mut packet: Vec<u8>, ip: usize) -> Vec<u8> {
-    packet[ip + 6] &= !0x40;
-    packet
-}
-
 #[test]
 fn traceroute_shows_the_presence_once_for_each_gateway() {
     let (edge, cloud) = (edge(), cloud());
@@ -115,7 +101,7 @@ fn what_is_too_big_for_a_link_is_told_the_links_size() {
     assert_eq!(next_hop_mtu, MSS + 40);
 
     // What may be fragmented goes on, and so does what stands for many packets.
-    let (reason, _) = run(host::lan, &edge, from_lan(), &without_df(big.clone(), 14));
+    let (reason, _) = run(host::lan, &edge, from_lan(), &without_df(big.clone()));
     assert_eq!(reason, None);
     let many = Arrival { packets: 2, ..from_lan() };
     assert_eq!(run(host::lan, &edge, many, &big).0, None);

@@ -1,6 +1,7 @@
 //! Two sites with the same addresses, as tables in memory, and builders for the frames between them.
 //! Frames are built and read back by etherparse, which shares no code with the path.
 
+use crate::frames::internet_checksum;
 use etherparse::{IpNumber, PacketBuilder, SlicedPacket, TransportSlice};
 use gateway_common::{
     LocalAddress, Port, Prefix, Protocol, Ticks, TransitAddress, desired,
@@ -68,7 +69,7 @@ fn settings(site: u8) -> Settings {
     settings
 }
 
-/// Ports: tcp/5672, tcp/8000-8007, tcp/80 served at 8080, udp/53, any port of protocol 47, and echo.
+/// Ports: tcp/5672, tcp/8000-8007, tcp/80 served at 8080, udp/53, sctp/3868, any port of protocol 47, and echo.
 fn tables(site: u8, clients: ClientAddress) -> desired::Tables {
     let mut tables = desired::Tables { settings: settings(site), ..Default::default() };
     for other in 0..3u8 {
@@ -80,6 +81,7 @@ fn tables(site: u8, clients: ClientAddress) -> desired::Tables {
         (PortKey::ports(service(), Protocol::TCP, 8000, 13), PortMapping::SAME),
         (PortKey::ports(service(), Protocol::TCP, 80, 16), PortMapping::to(Port::new(8080))),
         (PortKey::ports(service(), Protocol::UDP, 53, 16), PortMapping::SAME),
+        (PortKey::ports(service(), Protocol::SCTP, 3868, 16), PortMapping::SAME),
         (PortKey::any_port(service(), Protocol(47)), PortMapping::SAME),
         (PortKey::ports(service(), Protocol::ICMP, 0, 16), PortMapping::SAME),
     ];
@@ -196,7 +198,7 @@ pub(crate) fn seen(ip: &[u8]) -> Seen {
     let packet = SlicedPacket::from_ip(ip).expect("a whole IP packet");
     let Some(etherparse::NetSlice::Ipv4(ipv4)) = &packet.net else { panic!("not IPv4") };
     let header = ipv4.header();
-    assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum(), "IP checksum");
+    assert_eq!(internet_checksum(header.slice()), [0, 0], "IP checksum");
     let (source, destination) = (header.source(), header.destination());
     let (from, to, payload) = match &packet.transport {
         Some(TransportSlice::Tcp(tcp)) => {
