@@ -252,6 +252,12 @@ impl Protocol {
     pub const UDP: Self = Self(17);
     /// SCTP.
     pub const SCTP: Self = Self(132);
+
+    /// Whether its packets begin with two ports, as far as the packet path reads them.
+    #[inline(always)]
+    pub const fn has_ports(self) -> bool {
+        matches!(self, Self::TCP | Self::UDP | Self::SCTP)
+    }
 }
 
 impl fmt::Debug for Protocol {

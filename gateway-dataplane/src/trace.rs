@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use gateway_common::{
     Protocol,
     report::Report,
-    wire::{EtherType, Ethernet, IcmpEcho, IcmpType, Ipv4Header, Tcp, TcpFlags, Udp},
+    wire::{
+        EtherType, Ethernet, IcmpEcho, IcmpType, Ipv4Header, Sctp, SctpChunk, Tcp, TcpFlags, Udp,
+    },
 };
 use thiserror::Error;
 use zerocopy::IntoBytes;
@@ -97,6 +99,15 @@ pub enum TransportDescription {
         /// The receiver's port.
         destination: u16,
     },
+    /// SCTP, without its checksum, which the programs do not look at.
+    Sctp {
+        /// The sender's port.
+        source: u16,
+        /// The receiver's port.
+        destination: u16,
+        /// Whether it asks for a new association.
+        opens: bool,
+    },
     /// An ICMP echo request.
     EchoRequest {
         /// Tells the sender's exchanges apart.
@@ -175,6 +186,7 @@ impl PacketDescription {
         match self.transport {
             TransportDescription::Tcp { .. } => Protocol::TCP,
             TransportDescription::Udp { .. } => Protocol::UDP,
+            TransportDescription::Sctp { .. } => Protocol::SCTP,
             TransportDescription::EchoRequest { .. } | TransportDescription::EchoReply { .. } => {
                 Protocol::ICMP
             }
@@ -213,6 +225,19 @@ impl PacketDescription {
                     checksum => checksum,
                 };
                 [udp.as_bytes(), &payload].concat()
+            }
+            TransportDescription::Sctp { source, destination, opens } => {
+                let length = Sctp::CHUNK_LENGTH + self.payload;
+                let sctp = Sctp {
+                    source: source.to_be_bytes(),
+                    destination: destination.to_be_bytes(),
+                    verification_tag: u32::from(!opens).to_be_bytes(),
+                    checksum: [0; 4],
+                    chunk: if opens { SctpChunk::INIT } else { SctpChunk::DATA },
+                    chunk_flags: 0,
+                    chunk_length: length.to_be_bytes(),
+                };
+                [sctp.as_bytes(), &payload].concat()
             }
             TransportDescription::EchoRequest { identifier } => {
                 echo(IcmpType::ECHO_REQUEST, identifier, &payload)
@@ -332,7 +357,8 @@ mod tests {
             TransportDescription::Udp { source: 53, destination: 5353 },
             TransportDescription::EchoRequest { identifier: 7 },
             TransportDescription::EchoReply { identifier: 7 },
-            TransportDescription::Other(Protocol(132)),
+            TransportDescription::Sctp { source: 3868, destination: 3868, opens: true },
+            TransportDescription::Other(Protocol(47)),
         ];
         for transport in transports {
             for payload in [0, 1, 2, 999, PacketDescription::MAX_PAYLOAD] {

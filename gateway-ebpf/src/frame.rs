@@ -231,9 +231,10 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn arrival(&self) -> Arrival {
         // SAFETY: the verifier turns reads of the context into reads of the packet's fields.
-        let (interface, kind, tagged, segments) = unsafe {
+        let (interface, kind, tagged, segments, segment) = unsafe {
             let skb = self.raw();
-            ((*skb).ingress_ifindex, (*skb).pkt_type, (*skb).vlan_present, (*skb).gso_segs)
+            let (segments, segment) = ((*skb).gso_segs, (*skb).gso_size);
+            ((*skb).ingress_ifindex, (*skb).pkt_type, (*skb).vlan_present, segments, segment)
         };
         Arrival {
             interface,
@@ -241,7 +242,9 @@ impl Skb {
             for_us: kind == PACKET_HOST,
             // The kernel has taken the tag off the frame before this hook.
             tagged: tagged != 0,
-            packets: if segments == 0 { 1 } else { segments },
+            // Packets from a TUN or virtio device have a segment size alone until something counts
+            // (SKB_GSO_DODGY).
+            packets: if segments == 0 { 1 + u32::from(segment != 0) } else { segments },
             now: now(),
         }
     }

@@ -158,7 +158,7 @@ impl Flow {
         seen: Ticks,
         state: FlowState,
     ) -> Self {
-        Self {
+        transmute!(Opening {
             #[cfg(feature = "rehearsal")]
             rehearsed: [0; 2],
             client: ends.client,
@@ -167,11 +167,10 @@ impl Flow {
             service_port: ends.service_port,
             generation,
             seen,
-            state: state as u8,
-            padding: [0; 3],
+            state: (state as u32).to_le(),
             packets: [0; 2],
             bytes: [0; 2],
-        }
+        })
     }
 
     /// The ends as this site's LAN names them.
@@ -202,6 +201,23 @@ impl Flow {
     pub const fn set_state(&mut self, state: FlowState) {
         self.state = state as u8;
     }
+}
+
+/// A [`Flow`] with its padding in one word with its state: by itself, the compiler clears the padding by a call.
+#[derive(Clone, Copy, IntoBytes, Immutable)]
+#[repr(C)]
+struct Opening {
+    #[cfg(feature = "rehearsal")]
+    rehearsed: [u32; 2],
+    client: LocalAddress,
+    service: LocalAddress,
+    client_port: Port,
+    service_port: Port,
+    generation: u32,
+    seen: Ticks,
+    state: u32,
+    packets: [u32; 2],
+    bytes: [u64; 2],
 }
 
 /// Both ends of a flow as one side names them.

@@ -19,12 +19,22 @@ const PORTS: u32 = 65_536 - FIRST;
 const PROBES: u32 = 16;
 
 /// A reserved port.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Reserved {
     /// The entry that reserves it.
     pub(super) nat: NatKey,
-    /// Made just now, to be given back if the flow cannot be opened after all.
-    pub(super) is_fresh: bool,
+    /// Whether it was made just now.
+    pub(super) age: Age,
+}
+
+/// How long a port has been reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Age {
+    /// Since an earlier packet, or not at all.
+    Known,
+    /// Since this packet: it is given back if the flow cannot be opened after all.
+    Fresh,
 }
 
 /// How the client's port is chosen at the back end.
@@ -56,10 +66,10 @@ pub(super) fn reserve<T: Tables>(
     if let Some(owner) = tables.nat(stage, &nat)
         && owner == *key
     {
-        return Ok(Reserved { nat, is_fresh: false });
+        return Ok(Reserved { nat, age: Age::Known });
     }
     match tables.insert_nat(stage, &nat, key) {
-        Insertion::Inserted => Ok(Reserved { nat, is_fresh: true }),
+        Insertion::Inserted => Ok(Reserved { nat, age: Age::Fresh }),
         // Another CPU took it this moment; the client will try again.
         Insertion::Exists => Err(Reason::PortsExhausted),
         Insertion::Full => Err(Reason::FlowTableFull),

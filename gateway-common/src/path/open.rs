@@ -5,7 +5,7 @@ use super::{
     admit::Judgement,
     flow,
     hash::{hash, place},
-    nat::{self, PortChoice, Reserved},
+    nat::{self, Age, PortChoice, Reserved},
 };
 use crate::{
     LocalAddress, Reason,
@@ -35,7 +35,7 @@ pub(super) fn enter<T: Tables>(
         service: judgement.presence,
         service_port: judgement.port,
     };
-    let mut reserved = Reserved::default();
+    let mut reserved = Reserved { nat: NatKey::new(ends, key.protocol), age: Age::Known };
     if judgement.is_here {
         ends.client = judgement.allow.presence(key.client);
         ends.service = backend(tables, key, &judgement)?;
@@ -51,7 +51,7 @@ pub(super) fn enter<T: Tables>(
     match insert(tables, stage, key, &opened) {
         Insertion::Inserted | Insertion::Exists => {}
         Insertion::Full => {
-            if reserved.is_fresh {
+            if reserved.age == Age::Fresh {
                 tables.remove_nat(stage, &reserved.nat);
             }
             return Err(Reason::FlowTableFull);

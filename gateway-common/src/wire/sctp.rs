@@ -26,6 +26,9 @@ impl Sctp {
     /// Octets of the header and the start of one chunk, without which a packet says nothing.
     pub const LENGTH: u32 = 16;
 
+    /// Octets of a chunk before its value.
+    pub const CHUNK_LENGTH: u16 = 4;
+
     /// Whether it asks for a new association. Its tag is not known yet then (RFC 9260 section 8.5.1).
     #[inline(always)]
     pub const fn opens(&self) -> bool {
@@ -39,6 +42,8 @@ impl Sctp {
 pub struct SctpChunk(pub u8);
 
 impl SctpChunk {
+    /// Data of an association.
+    pub const DATA: Self = Self(0);
     /// Asks for an association; always alone in its packet.
     pub const INIT: Self = Self(1);
 }

@@ -6,13 +6,15 @@ use std::str::FromStr;
 
 use super::ValueError;
 
-/// TCP or UDP: the protocols whose ports we read.
+/// The protocols whose ports we read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// TCP.
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP. Its packets keep their ports: the checksum covers all of a packet.
+    Sctp,
 }
 
 impl Transport {
@@ -21,6 +23,7 @@ impl Transport {
         match self {
             Self::Tcp => TCP,
             Self::Udp => UDP,
+            Self::Sctp => SCTP,
         }
     }
 
@@ -28,6 +31,7 @@ impl Transport {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }
@@ -37,6 +41,7 @@ pub(crate) const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const DCCP: u8 = 33;
+const SCTP: u8 = 132;
 const UDP_LITE: u8 = 136;
 
 /// One entry of a service's port list.
@@ -62,7 +67,7 @@ pub enum PortSpec {
     All(Transport),
     /// `icmp-echo`.
     IcmpEcho,
-    /// `ip/132`: a protocol without ports that we know of.
+    /// `ip/47`: a protocol without ports that we know of.
     Ip(u8),
 }
 
@@ -110,6 +115,7 @@ impl FromStr for PortSpec {
         let transport = match protocol {
             "tcp" => Transport::Tcp,
             "udp" => Transport::Udp,
+            "sctp" => Transport::Sctp,
             "ip" => return ip_protocol(decimal(ports).ok_or_else(bad)?),
             _ => return Err(bad()),
         };
@@ -117,7 +123,11 @@ impl FromStr for PortSpec {
         if ports == "*" {
             Ok(Self::All(transport))
         } else if let Some((port_text, backend)) = ports.split_once("->") {
-            Ok(Self::One { transport, port: port(port_text)?, backend: port(backend)? })
+            let (port, backend) = (port(port_text)?, port(backend)?);
+            if transport == Transport::Sctp && port != backend {
+                return Err(ValueError::KeptPort { port: port.get(), backend: backend.get() });
+            }
+            Ok(Self::One { transport, port, backend })
         } else if let Some((low, high)) = ports.split_once('-') {
             Ok(Self::Range { transport, ports: PortRange::new(port(low)?, port(high)?)? })
         } else {
@@ -137,6 +147,7 @@ fn ip_protocol(protocol: u8) -> Result<PortSpec, ValueError> {
         ICMP => "icmp-echo",
         TCP => "tcp/*",
         UDP => "udp/*",
+        SCTP => "sctp/*",
         // RFC 4340 section 9.1 and RFC 3828 section 3.1: their checksums cover the IP addresses.
         DCCP | UDP_LITE => return Err(ValueError::AddressBoundProtocol { protocol }),
         _ => return Ok(PortSpec::Ip(protocol)),
@@ -203,8 +214,11 @@ mod tests {
             "udp/5000-5999",
             "tcp/*",
             "udp/*",
+            "sctp/3868",
+            "sctp/1-4095",
+            "sctp/*",
             "icmp-echo",
-            "ip/132",
+            "ip/47",
             "ip/0",
         ] {
             assert_eq!(text.parse::<PortSpec>().unwrap().to_string(), text);
@@ -223,7 +237,8 @@ mod tests {
             "tcp/5-",
             "tcp/1-2->3",
             "tcp/*->5",
-            "sctp/5",
+            "sctp/0",
+            "dccp/5",
             "TCP/5",
             "tcp/5 ",
             "ip/256",
@@ -234,9 +249,16 @@ mod tests {
             let error = text.parse::<PortSpec>().unwrap_err();
             assert!(matches!(error, ValueError::Port { .. }), "{text}: {error}");
         }
-        for (text, remedy) in [("ip/1", "icmp-echo"), ("ip/6", "tcp/*"), ("ip/17", "udp/*")] {
+        for (text, remedy) in [
+            ("ip/1", "icmp-echo"),
+            ("ip/6", "tcp/*"),
+            ("ip/17", "udp/*"),
+            ("ip/132", "sctp/*"),
+            ("sctp/80->8080", "sctp/8080"),
+        ] {
             assert!(text.parse::<PortSpec>().unwrap_err().to_string().contains(remedy), "{text}");
         }
+        assert_eq!("sctp/80->80".parse::<PortSpec>().unwrap().to_string(), "sctp/80");
         for text in ["ip/33", "ip/136"] {
             let error = text.parse::<PortSpec>().unwrap_err();
             assert!(matches!(error, ValueError::AddressBoundProtocol { .. }), "{text}: {error}");
@@ -251,14 +273,14 @@ mod tests {
     fn overlaps_within_a_service() {
         let ports =
             |texts: &[&str]| Ports::new(texts.iter().map(|text| text.parse().unwrap()).collect());
-        assert!(ports(&["tcp/80", "udp/80", "tcp/81-90", "icmp-echo", "ip/132"]).is_ok());
+        assert!(ports(&["tcp/80", "udp/80", "tcp/81-90", "sctp/80", "icmp-echo", "ip/47"]).is_ok());
         for texts in [
             ["tcp/80", "tcp/80->8080"],
             ["tcp/85", "tcp/81-90"],
             ["tcp/*", "tcp/1"],
             ["tcp/1-100", "tcp/100-200"],
             ["icmp-echo", "icmp-echo"],
-            ["ip/132", "ip/132"],
+            ["ip/47", "ip/47"],
         ] {
             let error = ports(&texts).unwrap_err();
             assert!(matches!(error, ValueError::PortsOverlap { .. }), "{texts:?}: {error}");

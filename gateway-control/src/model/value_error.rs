@@ -82,7 +82,7 @@ pub enum ValueError {
     /// Not a port list entry.
     #[error(
         "{found} is not a port entry; write tcp/PORT, tcp/LOW-HIGH, tcp/*, tcp/PORT->BACKEND, \
-         the same with udp, icmp-echo or ip/NUMBER, with ports from 1 to 65535"
+         the same with udp, sctp/PORT, icmp-echo or ip/NUMBER, with ports from 1 to 65535"
     )]
     Port {
         /// The text, quoted.
@@ -95,6 +95,17 @@ pub enum ValueError {
         low: u16,
         /// The second port.
         high: u16,
+    },
+    /// An SCTP port that another is to take the place of.
+    #[error(
+        "SCTP keeps its ports, since its checksum covers them; write sctp/{backend} and let clients use \
+         that port, or let the back end listen on {port}"
+    )]
+    KeptPort {
+        /// The port clients would use.
+        port: u16,
+        /// The back end's.
+        backend: u16,
     },
     /// A protocol number with a better notation.
     #[error("protocol {protocol} has a notation of its own; write {instead}")]

@@ -251,6 +251,16 @@ pub enum FragmentArgument {
     Later,
 }
 
+/// What an SCTP packet brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ChunkArgument {
+    /// The wish for a new association.
+    #[default]
+    Init,
+    /// Data of an association.
+    Data,
+}
+
 /// A packet to trace.
 #[derive(Args, Clone, Debug)]
 pub struct TraceArguments {
@@ -262,10 +272,10 @@ pub struct TraceArguments {
     /// service.
     #[arg(long, value_name = "ADDRESS|SERVICE")]
     pub to: String,
-    /// `tcp`, `udp`, `icmp` (an echo request), `icmp-reply` or a protocol number.
+    /// `tcp`, `udp`, `sctp`, `icmp` (an echo request), `icmp-reply` or a protocol number.
     #[arg(long, default_value = "tcp")]
     pub protocol: TraceProtocol,
-    /// Port it is sent to. Needed for tcp and udp.
+    /// Port it is sent to. Needed for tcp, udp and sctp.
     #[arg(long)]
     pub port: Option<u16>,
     /// Port it is sent from; of an echo, its identifier.
@@ -274,6 +284,9 @@ pub struct TraceArguments {
     /// TCP flags, separated by commas: syn, ack, fin, rst, psh.
     #[arg(long, default_value = "syn")]
     pub flags: Flags,
+    /// What an SCTP packet brings.
+    #[arg(long, value_enum, default_value_t)]
+    pub chunk: ChunkArgument,
     /// Octets of payload, at most 3000.
     #[arg(long, value_name = "OCTETS", default_value_t = 0)]
     pub size: u16,

@@ -56,12 +56,10 @@ pub(crate) fn label(counter: Counter) -> &'static str {
 pub(crate) fn port_text(protocol: Protocol, range: Option<(u16, u16)>) -> String {
     match (protocol, range) {
         (Protocol::ICMP, Some(_)) => "icmp-echo".into(),
-        (Protocol::TCP | Protocol::UDP, None) => format!("{protocol}/*"),
-        (Protocol::TCP | Protocol::UDP, Some((low, high))) if low == high => {
-            format!("{protocol}/{low}")
-        }
-        (Protocol::TCP | Protocol::UDP, Some((low, high))) => format!("{protocol}/{low}-{high}"),
-        (Protocol(number), _) => format!("ip/{number}"),
+        (Protocol(number), _) if !protocol.has_ports() => format!("ip/{number}"),
+        (_, None) => format!("{protocol}/*"),
+        (_, Some((low, high))) if low == high => format!("{protocol}/{low}"),
+        (_, Some((low, high))) => format!("{protocol}/{low}-{high}"),
     }
 }
 
@@ -108,7 +106,7 @@ impl KeyText for AllowKey {
 
 impl KeyText for PortKey {
     const FORM: &'static str = "service and port: 240.0.8.1,tcp/5672, 240.0.8.1,udp/4096-8191 (an \
-                                aligned range), 240.0.8.1,tcp/*, 240.0.8.1,icmp-echo, 240.0.8.1,ip/132";
+                                aligned range), 240.0.8.1,tcp/*, 240.0.8.1,icmp-echo, 240.0.8.1,ip/47";
 
     fn write(&self) -> String {
         format!("{},{}", self.service(), port_text(self.protocol(), self.range()))
@@ -124,6 +122,7 @@ impl KeyText for PortKey {
         let protocol = match name {
             "tcp" => Protocol::TCP,
             "udp" => Protocol::UDP,
+            "sctp" => Protocol::SCTP,
             "ip" => return Some(Self::any_port(service, Protocol(decimal(ports)?))),
             _ => return None,
         };
@@ -281,6 +280,7 @@ fn read_protocol(text: &str) -> Option<Protocol> {
         "icmp" => Protocol::ICMP,
         "tcp" => Protocol::TCP,
         "udp" => Protocol::UDP,
+        "sctp" => Protocol::SCTP,
         other => Protocol(decimal(other.strip_prefix("ip/")?)?),
     })
 }
@@ -506,14 +506,17 @@ mod tests {
         same::<TransitAddress>("240.0.8.1");
         same::<AllowKey>("240.0.8.1,240.0.16.0/21");
         same::<AllowKey>("240.0.8.1,240.0.16.5/32");
-        for ports in ["tcp/5672", "udp/4096-8191", "tcp/*", "icmp-echo", "ip/132"] {
+        for ports in
+            ["tcp/5672", "udp/4096-8191", "tcp/*", "icmp-echo", "sctp/3868", "sctp/*", "ip/47"]
+        {
             same::<PortKey>(&format!("240.0.8.1,{ports}"));
         }
         same::<NameKey>("site:1");
         same::<NameKey>("service:240.0.8.1");
         same::<NameKey>("rule:3");
         same::<FlowKey>("tcp,240.0.16.5:40000,240.0.8.1:5672");
-        same::<FlowKey>("ip/132,240.0.16.5:0,240.0.8.1:0");
+        same::<FlowKey>("sctp,240.0.16.5:3868,240.0.8.1:3868");
+        same::<FlowKey>("ip/47,240.0.16.5:0,240.0.8.1:0");
         same::<BackendKey>("240.0.8.1,10.0.0.10");
         same::<UsageKey>("client:240.0.16.5");
         same::<UsageKey>("site:2");
@@ -534,7 +537,7 @@ mod tests {
         for text in ["", "240.0.8.1", "240.0.8.1,240.0.16.5/33", "240.0.8.1,"] {
             assert!(AllowKey::read(text).is_none(), "{text}");
         }
-        for text in ["240.0.8.1,tcp/1-3", "240.0.8.1,tcp/9-8", "240.0.8.1,sctp/1", "240.0.8.1,tcp"]
+        for text in ["240.0.8.1,tcp/1-3", "240.0.8.1,tcp/9-8", "240.0.8.1,dccp/1", "240.0.8.1,tcp"]
         {
             assert!(PortKey::read(text).is_none(), "{text}");
         }

@@ -269,7 +269,7 @@ mod tests {
         for (flag, value, remedy) in [
             ("--client", "10.0.0", "10.0.0.0/24"),
             ("--client", "10.0.0.5/33", "10.0.0.0/24"),
-            ("--protocol", "sctp", "a number from 0 to 255"),
+            ("--protocol", "dccp", "a number from 0 to 255"),
             ("--port", "65536", "5000-5999"),
             ("--port", "9-3", "5000-5999"),
             ("--state", "half", "client-closed"),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use etherparse::{NetSlice, SlicedPacket};
 use gateway_common::Protocol;
-use gateway_common::wire::{IcmpType, TcpFlags};
+use gateway_common::wire::{IcmpType, SctpChunk, TcpFlags};
 use serde::Serialize;
 
 /// A protocol as an operator names it.
@@ -54,6 +54,8 @@ pub(crate) struct Summary {
     pub flags: Option<String>,
     /// What kind of ICMP message it is: `echo-request`, `echo-reply`, or the number of its type.
     pub icmp: Option<String>,
+    /// What the first chunk of SCTP is: `init`, `data`, or the number of its type.
+    pub chunk: Option<String>,
     /// Whether routers must not fragment it.
     pub dont_fragment: bool,
     /// Which part of a datagram it is, if it is not all of it.
@@ -94,6 +96,7 @@ impl Summary {
             length: header.total_len(),
             flags: None,
             icmp: None,
+            chunk: None,
             dont_fragment: header.dont_fragment(),
             fragment,
         };
@@ -114,6 +117,14 @@ impl Summary {
                 (self.source_port, self.destination_port) = (word(0), word(2));
                 let bits = segment.get(13).filter(|_| protocol == Protocol::TCP);
                 self.flags = bits.map(|bits| Flags(TcpFlags(*bits)).to_string());
+            }
+            Protocol::SCTP => {
+                (self.source_port, self.destination_port) = (word(0), word(2));
+                self.chunk = segment.get(12).map(|kind| match SctpChunk(*kind) {
+                    SctpChunk::INIT => "init".into(),
+                    SctpChunk::DATA => "data".into(),
+                    SctpChunk(other) => other.to_string(),
+                });
             }
             Protocol::ICMP => {
                 self.source_port = word(4);
@@ -153,6 +164,7 @@ impl Summary {
         add("--port", self.destination_port.map(|port| port.to_string()));
         add("--from-port", self.source_port.map(|port| port.to_string()));
         add("--flags", self.flags.clone().filter(|flags| !flags.is_empty()));
+        add("--chunk", self.chunk.clone().filter(|chunk| chunk != "init").map(|_| "data".into()));
         add("--ttl", Some(ttl.to_string()));
         if let Some(Fragment { identification, offset, .. }) = self.fragment {
             let part = if offset == 0 { "first" } else { "later" };
@@ -179,8 +191,8 @@ impl fmt::Display for Summary {
         if let Some(flags) = self.flags.as_ref().filter(|flags| !flags.is_empty()) {
             write!(f, " {flags}")?;
         }
-        if let Some(icmp) = &self.icmp {
-            write!(f, " {icmp}")?;
+        for kind in [&self.icmp, &self.chunk].into_iter().flatten() {
+            write!(f, " {kind}")?;
         }
         if let Some(Fragment { identification, offset, more }) = self.fragment {
             let more = if more { "+" } else { "" };
@@ -197,13 +209,14 @@ impl FromStr for TraceProtocol {
         let number = |text: &str| {
             text.parse().map(Protocol).map_err(|_| {
                 format!(
-                    "{text:?} is no protocol: write tcp, udp, icmp, icmp-reply or a number from 0 to 255"
+                    "{text:?} is no protocol: write tcp, udp, sctp, icmp, icmp-reply or a number from 0 to 255"
                 )
             })
         };
         Ok(Self::Number(match text {
             "tcp" => Protocol::TCP,
             "udp" => Protocol::UDP,
+            "sctp" => Protocol::SCTP,
             "icmp" | "icmp-echo" => Protocol::ICMP,
             "icmp-reply" => return Ok(Self::EchoReply),
             other => number(other.strip_prefix("ip/").unwrap_or(other))?,
@@ -279,8 +292,12 @@ mod tests {
             "icmp 10.0.0.5:7 -> 10.0.0.200 ttl 64 length 38 echo-request DF"
         );
         assert_eq!(
-            told(TransportDescription::Other(Protocol(132))),
-            "ip/132 10.0.0.5 -> 10.0.0.200 ttl 64 length 30 DF"
+            told(TransportDescription::Sctp { source, destination, opens: true }),
+            "sctp 10.0.0.5:40000 -> 10.0.0.200:5672 ttl 64 length 46 init DF"
+        );
+        assert_eq!(
+            told(TransportDescription::Other(Protocol(47))),
+            "ip/47 10.0.0.5 -> 10.0.0.200 ttl 64 length 30 DF"
         );
     }
 
@@ -293,11 +310,13 @@ mod tests {
 
     #[test]
     fn protocols_by_name_and_number() {
-        for (text, number) in [("tcp", 6), ("udp", 17), ("icmp", 1), ("132", 132), ("ip/47", 47)] {
+        for (text, number) in
+            [("tcp", 6), ("udp", 17), ("icmp", 1), ("sctp", 132), ("132", 132), ("ip/47", 47)]
+        {
             assert_eq!(text.parse(), Ok(TraceProtocol::Number(Protocol(number))));
         }
         assert_eq!("icmp-reply".parse(), Ok(TraceProtocol::EchoReply));
-        assert!("sctp".parse::<TraceProtocol>().is_err());
+        assert!("dccp".parse::<TraceProtocol>().is_err());
         assert!("256".parse::<TraceProtocol>().is_err());
     }
 

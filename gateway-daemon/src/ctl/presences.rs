@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn presences_are_named_and_their_ports_joined() {
-        let ports = "icmp-echo tcp/80->8080 tcp/81-82 tcp/5672 udp/5000-5999 ip/132";
+        let ports = "icmp-echo tcp/80->8080 tcp/81-82 tcp/5672 udp/5000-5999 ip/47";
         let text = presences().text();
         let row = text.lines().find(|line| line.starts_with("10.0.0.200")).unwrap();
         assert!(row.contains("rabbitmq.cloud") && row.contains(ports), "{text}");

@@ -45,7 +45,7 @@ transit = "240.0.32.0/20"
 name = "rabbitmq"
 site = "cloud"
 number = 1
-ports = ["udp/5000-5999", "tcp/5672", "tcp/80->8080", "icmp-echo", "ip/132", "tcp/81-82"]
+ports = ["udp/5000-5999", "tcp/5672", "tcp/80->8080", "icmp-echo", "ip/47", "tcp/81-82"]
 presence = "10.0.0.200"
 
 [[service]]

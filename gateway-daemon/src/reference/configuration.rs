@@ -342,8 +342,8 @@ const TABLES: &[Table] = &[
                 Required,
                 "[\"tcp/5672\", \"icmp-echo\"]",
                 "What of it is open: `tcp/PORT`, `tcp/LOW-HIGH`, `tcp/*`, `tcp/PORT->BACKEND` where \
-                 the back end listens on another port, the same with `udp`, `icmp-echo`, \
-                 `ip/NUMBER`.",
+                 the back end listens on another port, the same with `udp`, with `sctp` but for \
+                 `->`, `icmp-echo`, `ip/NUMBER`.",
             ),
             key(
                 "backend",

@@ -25,7 +25,7 @@ fn query_at_server() -> Vec<u8> {
     at_server(Load::Udp(QUERY_PORT, 53))
 }
 
-/// What follows the quoted header, in the error.
+/// Where the quoted header begins, from the IP header on.
 const QUOTED: usize = 28;
 
 pub(super) fn cases() -> Vec<Case> {

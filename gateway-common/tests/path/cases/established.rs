@@ -8,6 +8,7 @@ use crate::frames::{sctp, with};
 use gateway_common::{
     Port, Protocol,
     map::{Allow, AllowKey, ClientAddress, Endpoints, FlowKey, NatKey},
+    path::Arrival,
     tables::{Stage, Tables},
 };
 
@@ -239,7 +240,7 @@ fn rooms() -> Vec<Case> {
             let allow = Allow::new(RULE, ClientAddress::Elsewhere);
             gateway.tables.desired.allows.insert(key, allow);
             let query = frame([10, 0, 0, 1], PRESENCE, &QUERY, b"query");
-            let arrival = gateway_common::path::Arrival { interface: HOST, ..from_lan() };
+            let arrival = Arrival { interface: HOST, ..from_lan() };
             let verdict = host::lan(&query, &gateway.tables, arrival);
             assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
         })

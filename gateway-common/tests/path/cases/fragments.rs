@@ -1,7 +1,7 @@
 //! Datagrams in fragments: those behind the first go its way, by the ports that it had.
 
 use super::*;
-use crate::frames::with_ttl;
+use crate::frames::{error, with, with_ttl};
 use gateway_common::{desired, map::Fragmented};
 
 /// A long question on the edge's LAN.
@@ -129,21 +129,15 @@ fn refused() -> Vec<Case> {
     let cut = |start, end, more| fragment(&query(), start, end, more);
     vec![
         edge_lan("a later fragment alone", second()).refused(Reason::FragmentUnknown),
-        edge_lan("a later fragment of another datagram", {
-            crate::frames::with(second(), 4, &[0, 8])
-        })
-        .given(begun)
-        .refused(Reason::FragmentUnknown),
-        edge_lan("a later fragment of another protocol", {
-            crate::frames::with(second(), 9, &[47])
-        })
-        .given(begun)
-        .refused(Reason::FragmentUnknown),
-        edge_lan("a later fragment of another host", {
-            crate::frames::with(second(), 12, &STRANGER)
-        })
-        .given(begun)
-        .refused(Reason::FragmentUnknown),
+        edge_lan("a later fragment of another datagram", { with(second(), 4, &[0, 8]) })
+            .given(begun)
+            .refused(Reason::FragmentUnknown),
+        edge_lan("a later fragment of another protocol", { with(second(), 9, &[47]) })
+            .given(begun)
+            .refused(Reason::FragmentUnknown),
+        edge_lan("a later fragment of another host", { with(second(), 12, &STRANGER) })
+            .given(begun)
+            .refused(Reason::FragmentUnknown),
         edge_lan("a later fragment after longer than 30 seconds", second())
             .given(|gateway| {
                 begun(gateway);
@@ -159,7 +153,7 @@ fn refused() -> Vec<Case> {
             assert_eq!(refused, Verdict::Refuse(Reason::NoPolicy));
         })
         .refused(Reason::FragmentUnknown),
-        cloud_link("a later fragment that another side's first is not of", {
+        cloud_link("a later fragment alone", {
             fragment(&to_cloud(QUERY, &[7; 992]), 400, 800, true)
         })
         .refused(Reason::FragmentUnknown),
@@ -194,7 +188,7 @@ fn refused() -> Vec<Case> {
             .refused(Reason::NoService),
         edge_lan("a fragment of an icmp error", {
             let about = frame(PRESENCE, CLIENT, &Load::Udp(53, 4000), b"");
-            fragment(&crate::frames::error(CLIENT, 3, 3, &about[ETHERNET..]), 0, 32, true)
+            fragment(&error(CLIENT, 3, 3, &about[ETHERNET..]), 0, 32, true)
         })
         .refused(Reason::Fragment),
         edge_lan("a first fragment that cuts the tcp header", {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::frames::{error, sctp};
+use gateway_common::map::Timeouts;
 
 /// The client's next packet at the edge.
 fn data() -> Vec<u8> {
@@ -110,6 +111,13 @@ fn tcp() -> Vec<Case> {
                 gateway.wait_longer(10_000);
             })
             .refused(Reason::NoFlow),
+        edge_lan("longer after a reset, when the client's port was used again", data())
+            .given(|gateway| {
+                gateway.reset();
+                gateway.carry_from_lan(&at_edge(SYN, b""));
+                gateway.wait_longer(10_000);
+            })
+            .into_link(SENT),
         edge_lan("a syn after the time-out", at_edge(SYN, b""))
             .given(|gateway| {
                 gateway.open();
@@ -127,7 +135,7 @@ fn tcp() -> Vec<Case> {
         edge_lan("time-outs are the site's own", data())
             .given(|gateway| {
                 let times = [30_000, 60_000, 300_000, 300_000, 10_000, 120_000, 180_000, 30_000];
-                let timeouts = gateway_common::map::Timeouts::from_milliseconds(times);
+                let timeouts = Timeouts::from_milliseconds(times);
                 gateway.tables.desired.settings.timeouts = timeouts;
                 gateway.open();
                 gateway.wait_longer(60_000);

@@ -47,7 +47,7 @@ fn loads() -> Vec<Case> {
         edge_lan("a port that the other site translates", tcp(80, Bits::Syn))
             .into_link("tcp 240.0.16.5:40000 > 240.0.8.1:80 ttl 63 mss 1380"),
         edge_lan("a back end's port", tcp(8080, Bits::Syn)).refused(Reason::PortNotServed),
-        edge_lan("the client's lowest and the service's port", at_edge(Load::Udp(0, 53), b""))
+        edge_lan("a datagram from port 0", at_edge(Load::Udp(0, 53), b""))
             .into_link("udp 240.0.16.5:0 > 240.0.8.1:53 ttl 63"),
         edge_lan("a declared port of another protocol", at_edge(Load::Udp(1, 5672), b""))
             .refused(Reason::PortNotServed),
@@ -278,7 +278,7 @@ fn limits() -> Vec<Case> {
                 gateway.tables.set_usage(UsageKey::client(transit(EDGE_CLIENT)), 9);
             })
             .into_link("tcp 240.0.16.5:40000 > 240.0.8.1:5672 ttl 63 'data'"),
-        edge_lan("a quota that other clients use up", from(CLIENT))
+        edge_lan("a quota that another client has used up", from(CLIENT))
             .given(|gateway| {
                 gateway.tables.desired.settings.client_flows = 3;
                 gateway.tables.set_usage(UsageKey::client(transit(EDGE_STRANGER)), 9);

@@ -275,7 +275,7 @@ fn ends() -> Vec<Case> {
             to_edge(Load::Tcp(5672, 22, Bits::Syn), b"")
         })
         .refused(Reason::NoFlow),
-        edge_link("a client's answer to a service of another site's", to(EDGE_STRANGER))
+        edge_link("a client of this site's as sender", to(EDGE_STRANGER))
             .refused(Reason::SpoofedSource),
         cloud_link("before any settings", from(EDGE_CLIENT))
             .given(|gateway| gateway.tables.desired.settings.generation = 0)

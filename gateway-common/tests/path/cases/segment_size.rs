@@ -2,6 +2,7 @@
 
 use super::*;
 use etherparse::PacketBuilder;
+use gateway_common::map::Route;
 
 /// A SYN of the client's with these options, padded with zeros as TCP asks.
 fn syn(options: &[u8], payload: &[u8]) -> Vec<u8> {
@@ -59,20 +60,20 @@ pub(super) fn cases() -> Vec<Case> {
             .into_link("tcp 240.0.16.5:40000 > 240.0.8.1:5672 ttl 63 mss 1380 'early'"),
         edge_lan("a syn for a narrow link", at_edge(SYN, b""))
             .given(|gateway| {
-                let narrow = gateway_common::map::Route { mtu: 1280, ..route(1, LINK) };
+                let narrow = Route { mtu: 1280, ..route(1, LINK) };
                 gateway.tables.desired.routes.insert(0, narrow);
             })
             .into_link("tcp 240.0.16.5:40000 > 240.0.8.1:5672 ttl 63 mss 1240"),
         cloud_link("a syn out of a narrow link", to_cloud(SYN, b""))
             .given(|gateway| {
-                let narrow = gateway_common::map::Route { mtu: 1280, ..route(2, LINK) };
+                let narrow = Route { mtu: 1280, ..route(2, LINK) };
                 gateway.tables.desired.routes.insert(1, narrow);
             })
             .onto_lan("tcp 10.0.0.250:6547 > 10.0.0.10:5672 ttl 63 mss 1240"),
         cloud_link("a syn from a narrow link at a hub", frame(EDGE_CLIENT, THIRD_SITE, &SYN, b""))
             .given(|gateway| {
                 gateway.tables.desired.settings.relay = 1;
-                let narrow = gateway_common::map::Route { mtu: 1280, ..route(2, LINK) };
+                let narrow = Route { mtu: 1280, ..route(2, LINK) };
                 gateway.tables.desired.routes.insert(1, narrow);
             })
             .sent(Way::Relay, LINK, "tcp 240.0.16.5:40000 > 240.0.40.1:5672 ttl 63 mss 1240"),

@@ -2,6 +2,7 @@
 
 use super::{gateway::OTHER_LAN, *};
 use crate::frames::{error, sctp, with_ttl, without_df};
+use gateway_common::map::Route;
 
 const TTL: Reason = Reason::TtlExpired;
 const BIG: Reason = Reason::TooBig;
@@ -113,6 +114,12 @@ fn silent() -> Vec<Case> {
             with_ttl(at_edge(GRE, b"7 octet"), 1),
         )
         .refused(TTL),
+        edge_lan("the last hop of what is too short to quote, in a padded frame", {
+            let mut bytes = with_ttl(at_edge(GRE, b"7 octet"), 1);
+            bytes.extend([0; 19]);
+            bytes
+        })
+        .refused(TTL),
         edge_lan("the last hop to an unassigned presence", {
             with_ttl(frame(CLIENT, UNASSIGNED, &QUERY, b""), 1)
         })
@@ -199,7 +206,7 @@ fn sizes() -> Vec<Case> {
         cloud_link("larger than the second link of a hub carries", on(1301))
             .given(|gateway| {
                 hub(gateway);
-                let narrow = gateway_common::map::Route { mtu: 1300, ..route(3, LINK) };
+                let narrow = Route { mtu: 1300, ..route(3, LINK) };
                 gateway.tables.desired.routes.insert(2, narrow);
             })
             .told(

@@ -1,8 +1,9 @@
 //! Open flows after the tables changed: judged anew at their next packet, whoever sends it.
 
 use super::*;
+use crate::frames::error;
 use gateway_common::{
-    Port, desired,
+    Port, Protocol, desired,
     map::{
         Allow, AllowKey, Backend, BackendKey, BackendState, ClientAddress, PortKey, PortMapping,
         Presence, PresenceKind, Service, ServiceKind,
@@ -39,7 +40,7 @@ fn allow(tables: &mut desired::Tables, rule: u32, clients: ClientAddress) {
 
 /// What becomes of tcp/5672 at the back end.
 fn map_port(tables: &mut desired::Tables, mapping: PortMapping) {
-    let key = PortKey::ports(service(), gateway_common::Protocol::TCP, 5672, 16);
+    let key = PortKey::ports(service(), Protocol::TCP, 5672, 16);
     tables.ports.insert(key, mapping);
 }
 
@@ -89,7 +90,7 @@ fn permissions() -> Vec<Case> {
             })
             .refused(Reason::NoFlow),
         edge_link("an icmp error after the permission was withdrawn", {
-            crate::frames::error(SERVICE, 3, 1, &to_cloud(DATA, b"")[ETHERNET..])
+            error(SERVICE, 3, 1, &to_cloud(DATA, b"")[ETHERNET..])
         })
         .given(|gateway| reload(gateway, |tables| tables.allows.clear()))
         .refused(Reason::NoPolicy),

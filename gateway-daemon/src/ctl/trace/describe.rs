@@ -8,7 +8,7 @@ use gateway_common::{LocalAddress, Protocol, TransitAddress};
 use gateway_control::model::{SiteModel, SiteName};
 use gateway_dataplane::{PacketDescription, Part, Program, TracePoint, TransportDescription};
 
-use super::super::arguments::{FragmentArgument, TraceArguments};
+use super::super::arguments::{ChunkArgument, FragmentArgument, TraceArguments};
 use super::super::names::{service_named, services};
 use super::super::packet::{Flags, TraceProtocol};
 
@@ -130,6 +130,11 @@ fn transport(arguments: &TraceArguments) -> Result<TransportDescription, TraceEr
             TransportDescription::Tcp { source, destination, flags }
         }
         Protocol::UDP => TransportDescription::Udp { source, destination: destination()? },
+        Protocol::SCTP => TransportDescription::Sctp {
+            source,
+            destination: destination()?,
+            opens: arguments.chunk == ChunkArgument::Init,
+        },
         _ if arguments.protocol == TraceProtocol::EchoReply => {
             TransportDescription::EchoReply { identifier: source }
         }
@@ -247,8 +252,8 @@ mod tests {
                 link("tcp 240.0.0.7:40000 -> 240.0.24.1:80 ttl 64 length 40 syn"),
             ),
             (
-                "--link --from 240.0.0.9 --to 240.0.24.1 --protocol 132",
-                link("ip/132 240.0.0.9 -> 240.0.24.1 ttl 64 length 20"),
+                "--link --from 240.0.0.9 --to 240.0.24.1 --protocol 47",
+                link("ip/47 240.0.0.9 -> 240.0.24.1 ttl 64 length 20"),
             ),
             (
                 "--from 10.0.0.5 --to 10.0.0.200 --port 1 --flags syn,ack --ttl 9 --dont-fragment",

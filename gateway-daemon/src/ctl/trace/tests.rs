@@ -343,9 +343,9 @@ fn a_program_that_is_not_attached_is_told() {
 const FORWARDED: [&str; 9] = [
     RABBITMQ,
     "--from 10.0.0.5 --to rabbitmq.cloud --port 80 --from-port 7 --flags syn --size 1500",
-    "--from 10.0.0.5 --to rabbitmq.cloud --protocol udp --port 5000 --size 3000 --dont-fragment",
+    "--from 10.0.0.5 --to rabbitmq.cloud --protocol udp --port 5000 --size 1000 --dont-fragment",
     "--from 10.0.0.5 --to 10.0.0.200 --protocol icmp --from-port 9 --size 56 --ttl 3",
-    "--from 10.0.0.5 --to rabbitmq.cloud --protocol 132 --size 100",
+    "--from 10.0.0.5 --to rabbitmq.cloud --protocol 47 --size 100",
     "--from 10.0.0.5 --to rabbitmq.cloud --protocol udp --port 5001 --fragment first --size 8",
     "--from 10.0.0.5 --to rabbitmq.cloud --protocol udp --fragment later",
     "--from 10.0.0.5 --to rabbitmq.cloud --protocol udp --port 5002 --fragment first --size 1001 \
@@ -404,6 +404,7 @@ fn fields_have_the_names_that_programs_know() {
     assert_eq!(
         names(&traced["packet"]),
         [
+            "chunk",
             "destination",
             "destination_port",
             "dont_fragment",
