@@ -129,13 +129,13 @@ fn refused() -> Vec<Case> {
     let cut = |start, end, more| fragment(&query(), start, end, more);
     vec![
         edge_lan("a later fragment alone", second()).refused(Reason::FragmentUnknown),
-        edge_lan("a later fragment of another datagram", { with(second(), 4, &[0, 8]) })
+        edge_lan("a later fragment of another datagram", with(second(), 4, &[0, 8]))
             .given(begun)
             .refused(Reason::FragmentUnknown),
-        edge_lan("a later fragment of another protocol", { with(second(), 9, &[47]) })
+        edge_lan("a later fragment of another protocol", with(second(), 9, &[47]))
             .given(begun)
             .refused(Reason::FragmentUnknown),
-        edge_lan("a later fragment of another host", { with(second(), 12, &STRANGER) })
+        edge_lan("a later fragment of another host", with(second(), 12, &STRANGER))
             .given(begun)
             .refused(Reason::FragmentUnknown),
         edge_lan("a later fragment after longer than 30 seconds", second())

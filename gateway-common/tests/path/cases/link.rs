@@ -267,6 +267,8 @@ fn ends() -> Vec<Case> {
             .refused(Reason::NoService),
         cloud_link("a client of this site, out of the blue", to([240, 0, 0, 10]))
             .refused(Reason::NoFlow),
+        cloud_link("the last client of this site", to([240, 0, 7, 255])).refused(Reason::NoFlow),
+        cloud_link("the first service of this site", to([240, 0, 8, 0])).refused(Reason::NoService),
         edge_link("an answer that nobody asked for", {
             to_edge(Load::Tcp(5672, 40_000, Bits::SynAck), b"")
         })

@@ -51,13 +51,17 @@ pub(super) fn cases() -> Vec<Case> {
             syn(&[2, 4, 2, 24, 2, 4, 5, 180], b"")
         })
         .into_link("tcp 240.0.16.5:40000 > 240.0.8.1:5672 ttl 63 mss 536 mss 1460"),
-        untouched("a segment size behind the end of options", &[0, 2, 4, 5, 180, 0, 0, 0]),
-        untouched("a segment size of another length", &[2, 3, 5, 1]),
+        untouched("a segment size behind the end of options", &[0, 2, 2, 4, 5, 180, 0, 0]),
+        untouched("a segment size of another length", &[2, 3, 255, 1]),
         untouched("a segment size that ends behind the options", &[1, 1, 2, 4]),
         untouched("an option of no length", &[9, 0, 2, 4, 5, 180, 0, 0]),
         untouched("an option that ends behind the options", &[9, 40, 2, 4, 5, 180, 0, 0]),
         edge_lan("a syn with data", syn(&[2, 4, 5, 180], b"early"))
             .into_link("tcp 240.0.16.5:40000 > 240.0.8.1:5672 ttl 63 mss 1380 'early'"),
+        edge_lan("data like a segment size where the seventh option would be", {
+            syn(&[1, 1, 1, 1, 1, 9, 7, 0, 0, 0, 0, 0], &[2, 4, 5, 180])
+        })
+        .into_link("tcp 240.0.16.5:40000 > 240.0.8.1:5672 ttl 63 4 octets"),
         edge_lan("a syn for a narrow link", at_edge(SYN, b""))
             .given(|gateway| {
                 let narrow = Route { mtu: 1280, ..route(1, LINK) };
