@@ -4,7 +4,7 @@ use super::{Arrival, Packet};
 use crate::{
     LocalAddress, Reason, TransitAddress,
     frame::Frame,
-    map::{Direction, Endpoints, FlowKey, NatKey, PresenceKind, Settings},
+    map::{Direction, Endpoints, FlowKey, NatKey, Network, PresenceKind, Settings},
     tables::{Stage, Tables},
     wire::{EtherType, Ethernet, Ipv4Header},
 };
@@ -80,6 +80,7 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
                 key = tables.nat(Stage::Opening, &nat);
             }
             let Some(key) = key else { return Err(Reason::NotAReply) };
+            sender_network(settings, LocalAddress(packet.content.source), arrival)?;
             (key, Direction::Reverse)
         }
     };
@@ -98,10 +99,7 @@ fn to_service(
     if settings.pool.contains(client.0) {
         return Err(Reason::SpoofedSource);
     }
-    let Some(network) = settings.network(client) else { return Err(Reason::NotAClient) };
-    if network.interface != arrival.interface {
-        return Err(Reason::WrongInterface);
-    }
+    let network = sender_network(settings, client, arrival)?;
     let ends = Endpoints {
         client: settings.client(network, client),
         client_port: packet.content.source_port,
@@ -109,4 +107,18 @@ fn to_service(
         service_port: packet.content.destination_port,
     };
     Ok(FlowKey::new(ends, packet.content.protocol))
+}
+
+/// The network that a host of the site is in, if that is behind the interface which its packet came in by.
+#[inline(always)]
+fn sender_network<'a>(
+    settings: &'a Settings,
+    sender: LocalAddress,
+    arrival: Arrival,
+) -> Result<&'a Network, Reason> {
+    let Some(network) = settings.network(sender) else { return Err(Reason::NotAClient) };
+    if network.interface != arrival.interface {
+        return Err(Reason::WrongInterface);
+    }
+    Ok(network)
 }

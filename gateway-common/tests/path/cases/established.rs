@@ -219,6 +219,12 @@ fn wrong_ends() -> Vec<Case> {
         edge_lan("data of another host", frame(STRANGER, PRESENCE, &DATA, b""))
             .given(Gateway::open)
             .refused(Reason::NoPolicy),
+        cloud_lan("a reply of the back end's behind another interface", reply(Bits::Ack, b""))
+            .given(|gateway| {
+                gateway.open();
+                gateway.arrival.interface = OTHER_LAN;
+            })
+            .refused(Reason::WrongInterface),
         edge_lan("data of the client's behind another interface", at_edge(DATA, b""))
             .given(|gateway| {
                 gateway.open();
