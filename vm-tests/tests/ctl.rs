@@ -66,7 +66,7 @@ const PACKETS: [(&str, &str); 18] = [
     ("--from 10.0.0.5 --to echo.cloud --protocol udp --fragment later", "fragment-unknown"),
     ("--from 10.0.0.66 --to echo.cloud --port 7007", "no-policy"),
     ("--from 10.0.0.5 --to echo.cloud --port 7008", "port-not-served"),
-    ("--from 10.0.0.5 --to echo.cloud --protocol 132", "port-not-served"),
+    ("--from 10.0.0.5 --to echo.cloud --protocol 47", "port-not-served"),
     ("--from 10.0.0.5 --to echo.cloud --port 7007 --flags rst", "no-flow"),
     ("--from 10.0.0.5 --to echo.cloud --port 7007 --ttl 1", "ttl-expired"),
     ("--from 10.0.0.5 --to 10.0.0.199 --port 1", "no-presence"),

@@ -68,10 +68,11 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
     if packet.header.is_fragment() && !then.follow(&mut packet)? {
         return Ok(then.elsewhere());
     }
+    let network = settings.network(LocalAddress(packet.content.source));
     let (key, direction) = match kind {
         PresenceKind::Nothing => return Err(Reason::NoPresence),
         PresenceKind::Service(service) => {
-            (to_service(settings, &packet, service, arrival)?, Direction::Forward)
+            (to_service(settings, &packet, network, service, arrival)?, Direction::Forward)
         }
         PresenceKind::Client => {
             let nat = NatKey::new(packet.local_ends(Direction::Reverse), packet.content.protocol);
@@ -80,7 +81,7 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
                 key = tables.nat(Stage::Opening, &nat);
             }
             let Some(key) = key else { return Err(Reason::NotAReply) };
-            sender_network(settings, LocalAddress(packet.content.source), arrival)?;
+            its_own(network, arrival)?;
             (key, Direction::Reverse)
         }
     };
@@ -92,6 +93,7 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
 fn to_service(
     settings: &Settings,
     packet: &Packet,
+    network: Option<&Network>,
     service: TransitAddress,
     arrival: Arrival,
 ) -> Result<FlowKey, Reason> {
@@ -99,7 +101,7 @@ fn to_service(
     if settings.pool.contains(client.0) {
         return Err(Reason::SpoofedSource);
     }
-    let network = sender_network(settings, client, arrival)?;
+    let network = its_own(network, arrival)?;
     let ends = Endpoints {
         client: settings.client(network, client),
         client_port: packet.content.source_port,
@@ -109,14 +111,10 @@ fn to_service(
     Ok(FlowKey::new(ends, packet.content.protocol))
 }
 
-/// The network that a host of the site is in, if that is behind the interface which its packet came in by.
+/// The network that a sender is in, if that is behind the interface which its packet came in by.
 #[inline(always)]
-fn sender_network<'a>(
-    settings: &'a Settings,
-    sender: LocalAddress,
-    arrival: Arrival,
-) -> Result<&'a Network, Reason> {
-    let Some(network) = settings.network(sender) else { return Err(Reason::NotAClient) };
+fn its_own(network: Option<&Network>, arrival: Arrival) -> Result<&Network, Reason> {
+    let Some(network) = network else { return Err(Reason::NotAClient) };
     if network.interface != arrival.interface {
         return Err(Reason::WrongInterface);
     }

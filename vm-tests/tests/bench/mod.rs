@@ -192,7 +192,8 @@ pub(crate) fn site(devices: Devices) -> Tables {
         declare(PortKey::ports(service, Protocol::TCP, 8000, 12), PortMapping::SAME);
         declare(PortKey::any_port(service, Protocol::UDP), PortMapping::SAME);
         declare(PortKey::any_port(service, Protocol::ICMP), PortMapping::SAME);
-        declare(PortKey::any_port(service, Protocol(132)), PortMapping::SAME);
+        declare(PortKey::any_port(service, Protocol(47)), PortMapping::SAME);
+        declare(PortKey::ports(service, Protocol::SCTP, 3868, 16), PortMapping::SAME);
         let translated = PortMapping::to(Port::new(8080));
         declare(PortKey::ports(service, Protocol::TCP, 80, 16), translated);
     }

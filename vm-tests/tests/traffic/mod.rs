@@ -371,7 +371,11 @@ impl Traffic {
             9..14 => TransportDescription::Udp { source: from, destination: random.of(&port) },
             14..17 => TransportDescription::EchoRequest { identifier: from },
             17 => TransportDescription::EchoReply { identifier: from },
-            18 => TransportDescription::Other(Protocol(132)),
+            18 => TransportDescription::Sctp {
+                source: 40_000 + (from & 3),
+                destination: random.of(&[3868, 3868, 3868, 3869]),
+                opens: !random.chance(30),
+            },
             _ => TransportDescription::Other(Protocol(47)),
         };
         let description = PacketDescription {
