@@ -25,7 +25,7 @@ pub use backend::{
 };
 pub use check::Problem;
 pub use draft::{Gateway, Place, RemoteSiteDraft, ServiceDraft, Site, SiteDraft, Table};
-pub use error::ModelError;
+pub use error::{ExposureError, ModelError, PeerError};
 pub use exposure::{ClientPresences, ClientsAs, Exposure};
 pub use flow::{FlowCapacity, FlowQuota, FlowSettings, Timeout, Timeouts};
 pub use gateway_policy::{

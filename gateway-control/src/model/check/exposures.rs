@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::sites::{Names, Which};
 use super::{Networks, Problems};
 use crate::model::{
-    ClientPresences, Clients, ModelError, Network, Place, ServiceDraft, ServiceId, SiteDraft,
+    ClientPresences, Clients, ExposureError, Network, Place, ServiceDraft, ServiceId, SiteDraft,
     SiteName, Table,
 };
 
@@ -34,48 +34,44 @@ pub(super) fn check(
             let (place, id) = (place.item(n), &service.id);
             let Some(Which::Remote(site)) = names.get(&exposure.site) else {
                 let (service, site) = (id.clone(), exposure.site.clone());
-                problems.push(place, ModelError::ExposureSite { service, site });
+                problems.push(place, ExposureError::NoSite { service, site });
                 continue;
             };
             if service.exposures[..n].iter().any(|earlier| earlier.site == exposure.site) {
                 let (service, site) = (id.clone(), exposure.site.clone());
-                problems.push(place, ModelError::ExposureTwice { service, site });
+                problems.push(place, ExposureError::Twice { service, site });
             }
             let ClientPresences::PerClient { from, presences } = exposure.clients else { continue };
             if let Some(networks) = networks.and_then(|it| it.remote.get(*site))
                 && networks.first_index(from.prefix()).is_none()
             {
                 let (service, site) = (id.clone(), exposure.site.clone());
-                let error = ModelError::ExposureFromOutside {
-                    service,
-                    site,
-                    from,
-                    networks: networks.clone(),
-                };
+                let error =
+                    ExposureError::FromOutside { service, site, from, networks: networks.clone() };
                 problems.push(place, error);
             }
             let pool = draft.site.presence_pool;
             if !pool.prefix().contains(&presences.prefix()) {
                 let service = id.clone();
-                let error = ModelError::ExposureOutsidePool { service, presences, pool };
+                let error = ExposureError::OutsidePool { service, presences, pool };
                 problems.push(place, error);
             }
             if presences.size() < from.size() {
                 let service = id.clone();
-                problems.push(place, ModelError::ExposureTooSmall { service, from, presences });
+                problems.push(place, ExposureError::TooSmall { service, from, presences });
                 continue;
             }
             let Some(addresses) = exposure.clients.addresses() else { continue };
             if let Some(address) = assigned(draft, addresses) {
                 let service = id.clone();
-                let error = ModelError::ExposureOnPresence { service, presences, address };
+                let error = ExposureError::OnPresence { service, presences, address };
                 problems.push(place, error);
             }
             let new = Taken { addresses, site: &exposure.site, from, service: id };
             match taken.iter().find(|held| held.collides(&new)) {
                 Some(held) => {
                     let (service, other) = (id.clone(), held.service.clone());
-                    let error = ModelError::ExposuresOverlap { service, presences, other };
+                    let error = ExposureError::Overlap { service, presences, other };
                     problems.push(place, error);
                 }
                 None => taken.push(new),
@@ -115,7 +111,7 @@ fn admitted(
             continue;
         }
         let place = Place::whole(Table::Allow, index);
-        let error = |clients: String| ModelError::ExposureMisses {
+        let error = |clients: String| ExposureError::Misses {
             rule: rule.id.clone(),
             clients,
             service: service.id.clone(),

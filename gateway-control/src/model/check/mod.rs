@@ -23,8 +23,8 @@ pub struct Problem {
 struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn push(&mut self, place: Place, error: ModelError) {
-        self.0.push(Problem { place, error });
+    fn push(&mut self, place: Place, error: impl Into<ModelError>) {
+        self.0.push(Problem { place, error: error.into() });
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Problems;
 use super::sites::{Names, Which};
-use crate::model::{Endpoint, ModelError, Peer, Place, PublicKey, SiteDraft, SiteName, Table};
+use crate::model::{
+    Endpoint, ModelError, Peer, PeerError, Place, PublicKey, SiteDraft, SiteName, Table,
+};
 
 pub(super) fn interfaces(draft: &SiteDraft, problems: &mut Problems) {
     let lans = draft.lans.iter().enumerate();
@@ -40,17 +42,15 @@ pub(super) fn reached(
             match names.get(site) {
                 None => problems.push(
                     place,
-                    ModelError::PeerSiteUnknown { peer: peer.site.clone(), site: site.clone() },
+                    PeerError::SiteUnknown { peer: peer.site.clone(), site: site.clone() },
                 ),
-                Some(Which::Here) => problems.push(
-                    place,
-                    ModelError::PeerIsHere { peer: peer.site.clone(), site: site.clone() },
-                ),
+                Some(Which::Here) => problems
+                    .push(place, PeerError::IsHere { peer: peer.site.clone(), site: site.clone() }),
                 Some(Which::Remote(_)) => {
                     if let Some(earlier) = reached.insert(site.clone(), peer.site.clone()) {
                         problems.push(
                             place,
-                            ModelError::ReachedTwice {
+                            PeerError::ReachedTwice {
                                 site: site.clone(),
                                 peer: earlier,
                                 other: peer.site.clone(),
@@ -66,7 +66,7 @@ pub(super) fn reached(
         if !reached.contains_key(&site.name) {
             problems.push(
                 Place::whole(Table::RemoteSite, index),
-                ModelError::Unreached { site: site.name.clone() },
+                PeerError::Unreached { site: site.name.clone() },
             );
         }
     }
@@ -83,7 +83,7 @@ fn addresses(draft: &SiteDraft, problems: &mut Problems) {
         if next_key == Some(peer.public_key) {
             problems.push(
                 place.field("next.public_key"),
-                ModelError::NextKeyIsCurrent { peer: peer.site.clone() },
+                PeerError::NextKeyIsCurrent { peer: peer.site.clone() },
             );
         }
         let named = [(Some(peer.public_key), "public_key"), (next_key, "next.public_key")];
@@ -92,12 +92,12 @@ fn addresses(draft: &SiteDraft, problems: &mut Problems) {
             if let Some(other) = other.filter(|other| other.site != peer.site) {
                 problems.push(
                     place.field(field),
-                    ModelError::DuplicateKey { peer: peer.site.clone(), other: other.site.clone() },
+                    PeerError::DuplicateKey { peer: peer.site.clone(), other: other.site.clone() },
                 );
             }
         }
         if peer.endpoints.is_empty() && draft.link.listen_port.is_none() {
-            problems.push(place, ModelError::NobodyDials { peer: peer.site.clone() });
+            problems.push(place, PeerError::NobodyDials { peer: peer.site.clone() });
         }
         let next_endpoints = next.map_or(&[][..], |next| &next.endpoints);
         let (one, several) = ("endpoint", "endpoints");
@@ -112,7 +112,7 @@ fn addresses(draft: &SiteDraft, problems: &mut Problems) {
             for (n, endpoint) in list.iter().enumerate() {
                 if list[..n].contains(endpoint) {
                     let (peer, endpoint) = (peer.site.clone(), *endpoint);
-                    problems.push(place(n), ModelError::EndpointTwice { peer, endpoint });
+                    problems.push(place(n), PeerError::EndpointTwice { peer, endpoint });
                     continue;
                 }
                 one_endpoint(draft, peer, *endpoint, place(n), &mut endpoints, problems);
@@ -132,11 +132,11 @@ fn one_endpoint<'a>(
     let other = endpoints.insert(endpoint, peer).filter(|other| other.site != peer.site);
     if let Some(other) = other {
         let (peer, other) = (peer.site.clone(), other.site.clone());
-        problems.push(place, ModelError::DuplicateEndpoint { peer, other, endpoint });
+        problems.push(place, PeerError::DuplicateEndpoint { peer, other, endpoint });
     }
     if endpoint.ipv4().is_some_and(|ip| draft.transit_pool.prefix().contains(&ip)) {
         let (peer, pool) = (peer.site.clone(), draft.transit_pool);
-        problems.push(place, ModelError::EndpointInTransitPool { peer, endpoint, pool });
+        problems.push(place, PeerError::EndpointInTransitPool { peer, endpoint, pool });
     }
 }
 
@@ -152,12 +152,12 @@ pub(super) fn next(draft: &SiteDraft, problems: &mut Problems) {
     if let Some(port) = port.filter(|port| Some(*port) == link.listen_port) {
         problems.push(
             place.field("next.listen_port"),
-            ModelError::NextPortIsCurrent { port: port.get() },
+            PeerError::NextPortIsCurrent { port: port.get() },
         );
     }
     let interface = link.second_interface();
     if draft.lans.iter().any(|lan| lan.interface == interface) {
-        problems.push(place.field("interface"), ModelError::SecondInterfaceTaken { interface });
+        problems.push(place.field("interface"), PeerError::SecondInterfaceTaken { interface });
     }
     let new_key = next.is_some_and(|next| next.private_key_file.is_some());
     for (index, peer) in draft.peers.iter().enumerate() {
@@ -165,7 +165,7 @@ pub(super) fn next(draft: &SiteDraft, problems: &mut Problems) {
         if (new_key || peer.next.is_some()) && endpoints.is_empty() && port.is_none() {
             problems.push(
                 Place::whole(Table::Peer, index),
-                ModelError::NobodyDialsNext { peer: peer.site.clone() },
+                PeerError::NobodyDialsNext { peer: peer.site.clone() },
             );
         }
     }

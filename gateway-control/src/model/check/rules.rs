@@ -69,7 +69,7 @@ pub(super) fn check(
         Ok(rules) => Some(rules),
         Err(errors) => {
             for error in errors {
-                problems.push(Place::whole(Table::Allow, error.index()).field("id"), error.into());
+                problems.push(Place::whole(Table::Allow, error.index()).field("id"), error);
             }
             None
         }

@@ -8,8 +8,8 @@ use gateway_common::map::{self, Map};
 use super::sites::{Names, Which};
 use super::{Networks, Problems};
 use crate::model::{
-    LocalService, ModelError, Place, RemoteService, ServiceDraft, ServiceId, ServiceNumber,
-    SiteDraft, SiteName, Table, TransitBlock,
+    ExposureError, LocalService, ModelError, Place, RemoteService, ServiceDraft, ServiceId,
+    ServiceNumber, SiteDraft, SiteName, Table, TransitBlock,
 };
 use crate::prefixes::port_blocks;
 use crate::serving::slots;
@@ -176,8 +176,7 @@ fn elsewhere(
 ) -> Option<RemoteService> {
     let id = &service.id;
     if !service.exposures.is_empty() {
-        problems
-            .push(place.field("exposures"), ModelError::ExposureElsewhere { service: id.clone() });
+        problems.push(place.field("exposures"), ExposureError::Elsewhere { service: id.clone() });
     }
     let transit = transit(draft.remote_sites.get(site)?.transit, service, place, problems);
     if !service.backends.is_empty() {

@@ -1,14 +1,20 @@
 //! What can be wrong with a site as a whole. Each message names the object, what is wrong, and the
-//! remedy.
+//! remedy. What concerns exposures and peers has an enum of its own each.
+
+mod exposure;
+mod peer;
 
 use std::net::Ipv4Addr;
 
 use gateway_policy::{RuleId, RuleSetError, ServiceId, SiteName};
 use ipnet::Ipv4Net;
 
+pub use exposure::ExposureError;
+pub use peer::PeerError;
+
 use super::{
-    ClientNetworks, Endpoint, InterfaceName, Network, PresencePool, ServiceNumber, TransitBlock,
-    TransitPool, ValueError,
+    ClientNetworks, InterfaceName, Network, PresencePool, ServiceNumber, TransitBlock, TransitPool,
+    ValueError,
 };
 
 /// What is wrong with a site as a whole.
@@ -195,119 +201,9 @@ pub enum ModelError {
         /// The pool.
         pool: PresencePool,
     },
-    /// A service of another site with exposures.
-    #[error(
-        "service {service}: it is at another site, whose gateway says what clients appear as there; \
-         remove `exposures`"
-    )]
-    ExposureElsewhere {
-        /// The service.
-        service: ServiceId,
-    },
-    /// An exposure to no other site.
-    #[error(
-        "service {service}: its exposure to {site} is to no other site that is declared; name a \
-         [[remote_site]]"
-    )]
-    ExposureSite {
-        /// The service.
-        service: ServiceId,
-        /// The site.
-        site: SiteName,
-    },
-    /// Two exposures of a service to one site.
-    #[error("service {service}: it has two exposures to site {site}; join them or remove one")]
-    ExposureTwice {
-        /// The service.
-        service: ServiceId,
-        /// The site.
-        site: SiteName,
-    },
-    /// An exposure to clients that the site does not have.
-    #[error(
-        "service {service}: `from` {from} of its exposure is in none of the client networks of \
-         {site} ({networks}); correct it, or add its network to `client_networks` of the \
-         [[remote_site]]"
-    )]
-    ExposureFromOutside {
-        /// The service.
-        service: ServiceId,
-        /// The site.
-        site: SiteName,
-        /// The prefix.
-        from: Network,
-        /// The site's networks.
-        networks: ClientNetworks,
-    },
-    /// Client presences outside the pool.
-    #[error(
-        "service {service}: client presences {presences} are not wholly in presence_pool {pool}; \
-         take a prefix inside"
-    )]
-    ExposureOutsidePool {
-        /// The service.
-        service: ServiceId,
-        /// The prefix.
-        presences: Network,
-        /// The pool.
-        pool: PresencePool,
-    },
-    /// Fewer client presences than clients.
-    #[error(
-        "service {service}: {from} has {} clients and {presences} only {} presences; take a larger \
-         prefix for `presences` or a smaller one for `from`",
-        from.size(),
-        presences.size()
-    )]
-    ExposureTooSmall {
-        /// The service.
-        service: ServiceId,
-        /// The clients.
-        from: Network,
-        /// Their presences.
-        presences: Network,
-    },
-    /// Client presences over another presence.
-    #[error(
-        "service {service}: client presences {presences} hold {address}, which is the presence of a \
-         service or client_presence; move one of them"
-    )]
-    ExposureOnPresence {
-        /// The service.
-        service: ServiceId,
-        /// The prefix.
-        presences: Network,
-        /// The address.
-        address: Ipv4Addr,
-    },
-    /// Client presences that stand for other clients already.
-    #[error(
-        "service {service}: client presences {presences} stand for other clients at {other}; take a \
-         prefix of their own, or the same `site`, `from` and `presences`"
-    )]
-    ExposuresOverlap {
-        /// The later service.
-        service: ServiceId,
-        /// Its prefix.
-        presences: Network,
-        /// The earlier service.
-        other: ServiceId,
-    },
-    /// A rule that admits a client without a presence.
-    #[error(
-        "rule {rule}: it lets {clients} use {service}, but only {from} have client presences of \
-         their own there; name clients in {from}, or widen `from` of the exposure"
-    )]
-    ExposureMisses {
-        /// The rule.
-        rule: RuleId,
-        /// Whom it admits.
-        clients: String,
-        /// The service.
-        service: ServiceId,
-        /// The clients with presences.
-        from: Network,
-    },
+    /// What is wrong with an exposure.
+    #[error(transparent)]
+    Exposure(#[from] ExposureError),
     /// Services here, but remote clients have no address.
     #[error(
         "service {service}: it is at this site, but remote clients have no address here; set \
@@ -317,125 +213,9 @@ pub enum ModelError {
         /// The first such service.
         service: ServiceId,
     },
-    /// A peer of an unknown site.
-    #[error("peer {peer}: site {site} is not declared; add a [[remote_site]] named {site}")]
-    PeerSiteUnknown {
-        /// The peer.
-        peer: SiteName,
-        /// The site, its own or one it reaches.
-        site: SiteName,
-    },
-    /// A peer that is, or reaches, this site.
-    #[error("peer {peer}: {site} is this site, which needs no link; name a remote site")]
-    PeerIsHere {
-        /// The peer.
-        peer: SiteName,
-        /// This site.
-        site: SiteName,
-    },
-    /// Two peers with one key.
-    #[error("peer {peer}: its public key is also that of peer {other}; every gateway has its own")]
-    DuplicateKey {
-        /// The later one.
-        peer: SiteName,
-        /// The earlier one.
-        other: SiteName,
-    },
-    /// Two peers at one endpoint.
-    #[error(
-        "peer {peer}: endpoint {endpoint} is also that of peer {other}; every gateway listens at \
-         an endpoint of its own"
-    )]
-    DuplicateEndpoint {
-        /// The later one.
-        peer: SiteName,
-        /// The earlier one.
-        other: SiteName,
-        /// Their endpoint.
-        endpoint: Endpoint,
-    },
-    /// An endpoint that is a transit address.
-    #[error(
-        "peer {peer}: endpoint {endpoint} is in transit_pool {pool}, whose addresses exist only \
-         inside links; write the gateway's address on the underlay"
-    )]
-    EndpointInTransitPool {
-        /// The peer.
-        peer: SiteName,
-        /// The endpoint.
-        endpoint: Endpoint,
-        /// The pool.
-        pool: TransitPool,
-    },
-    /// Neither end of a link could dial.
-    #[error(
-        "peer {peer}: it has no endpoint, so it must dial this gateway, but [link] has no \
-         listen_port; set one of the two"
-    )]
-    NobodyDials {
-        /// The peer.
-        peer: SiteName,
-    },
-    /// Neither end of a link's next device could dial.
-    #[error(
-        "peer {peer}: neither end dials the next link; set link.next.listen_port, or next.endpoint \
-         of the peer"
-    )]
-    NobodyDialsNext {
-        /// The peer.
-        peer: SiteName,
-    },
-    /// A peer twice at one endpoint.
-    #[error("peer {peer}: endpoint {endpoint} is named twice; name it once")]
-    EndpointTwice {
-        /// The peer.
-        peer: SiteName,
-        /// The endpoint.
-        endpoint: Endpoint,
-    },
-    /// A key to rotate to that is the one in use.
-    #[error("peer {peer}: next.public_key is the key it has already; leave it out or correct it")]
-    NextKeyIsCurrent {
-        /// The peer.
-        peer: SiteName,
-    },
-    /// Both link devices at one port.
-    #[error("link: next.listen_port {port} is that of the present device; give it another")]
-    NextPortIsCurrent {
-        /// The port.
-        port: u16,
-    },
-    /// The second link device would have the name of a LAN interface.
-    #[error(
-        "link: the second device is called {interface}, which is a [[lan]] interface; choose \
-         another link.interface"
-    )]
-    SecondInterfaceTaken {
-        /// Its name.
-        interface: InterfaceName,
-    },
-    /// A site that two links lead to.
-    #[error(
-        "site {site}: it is reached through peer {peer} and again through peer {other}; leave it \
-         to one of them"
-    )]
-    ReachedTwice {
-        /// The site.
-        site: SiteName,
-        /// The earlier peer.
-        peer: SiteName,
-        /// The later peer.
-        other: SiteName,
-    },
-    /// A site that no link leads to.
-    #[error(
-        "site {site}: no peer reaches it; add a [[peer]] for it, or add it to `reaches` of the \
-         peer that relays it"
-    )]
-    Unreached {
-        /// The site.
-        site: SiteName,
-    },
+    /// What is wrong with the links to peers.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// Two services of one name.
     #[error("service {service}: there is another service of this name at its site; rename one")]
     DuplicateService {
