@@ -19,6 +19,7 @@ pub mod sniffer;
 pub mod sweep;
 pub mod traffic;
 pub mod wait;
+pub mod way;
 
 use std::fs;
 use std::io::Write;

@@ -23,7 +23,7 @@ pub const LINK_PORT: u16 = 51820;
 pub const HTTP_PORT: u16 = 8080;
 /// The port under which the cloud's HTTP server is exposed.
 pub const FILES_PORT: u16 = 80;
-/// The port of the echo servers, TCP and UDP.
+/// The port of the echo servers: TCP, UDP, and in the cloud SCTP.
 pub const ECHO_PORT: u16 = 7007;
 
 /// One site of the plan.
@@ -127,7 +127,7 @@ pub const ECHO: ServicePlan = ServicePlan {
     name: "echo",
     site: &CLOUD,
     number: 4,
-    ports: &["tcp/7007", "udp/7007"],
+    ports: &["tcp/7007", "udp/7007", "sctp/7007"],
     presence: Ipv4Addr::new(10, 0, 0, 203),
     exposed_at: &[&EDGE_A, &EDGE_B],
 };

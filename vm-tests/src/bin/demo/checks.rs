@@ -15,7 +15,7 @@ use vm_tests::lab::rabbitmq::{self, Broker, Consumer};
 use vm_tests::lab::sniffer::Sniffer;
 use vm_tests::lab::sweep::leftovers;
 use vm_tests::lab::wait::wait_until;
-use vm_tests::lab::{Lab, scenario};
+use vm_tests::lab::{Lab, scenario, way};
 
 use crate::report::Report;
 
@@ -80,6 +80,8 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
     }
     report.check("UDP to the echo servers", || scenario::datagrams(lab));
     report.check("UDP datagrams of 8 kB, in fragments", || scenario::large_datagrams(lab));
+    report.check("traceroute across two gateways and across three", || way::traceroutes(lab));
+    report.check("edge A's client looks how large a packet the cloud gets", || way::path_mtu(lab));
     report.check("edge A downloads 100 MB from the cloud", || scenario::download(lab, DOWNLOAD));
     report.check("edge A downloads 100 MB from edge B, through the hub", || {
         scenario::download_between_edges(lab, DOWNLOAD)
