@@ -34,7 +34,7 @@ const GROUPS: [(&str, Place, &[&str]); 8] = [
     ("refused", Place::Host, &["D7", "D7b"]),
     ("opened", Place::Guest, &["D8", "D8b"]),
     ("scale", Place::Host, &["D9", "D9b"]),
-    ("memory", Place::Host, &["D10", "D10b"]),
+    ("memory", Place::Host, &["D10", "D10b", "D10c"]),
 ];
 
 /// What a line of the measuring program that holds a row begins with.

@@ -108,6 +108,8 @@ goals! {
         Some(0.9), Some(0.5);
     MEMORY_SERVICE = "D10b", "octets a two-way flow, service's side", "octet", "nf_conntrack object",
         AtMost, Some(0.9), Some(0.5);
+    MEMORY_MILLION = "D10c", "tables of flows with 1,000,000 in them", "MiB",
+        "as many nf_conntrack objects", AtMost, None, None;
 }
 
 #[cfg(test)]

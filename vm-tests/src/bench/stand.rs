@@ -127,9 +127,11 @@ impl Loaded {
         self.root.join(format!("presence/{}/v{ABI}/{kind}/{name}", self.instance))
     }
 
-    /// A second data path beside this one, with maps of its own, attached nowhere.
+    /// A second data path beside this one, with maps of its own, attached nowhere; in place of the one
+    /// that was made so before.
     pub fn another(&self, flow_capacity: u32) -> Result<Self> {
         let (lan, link, root) = (self.lan, self.link, self.root.clone());
+        detach_at(&root, OTHER).context("remove the second data path")?;
         let dataplane = open(OTHER, &root, flow_capacity)?;
         Ok(Self { dataplane, lan, link, instance: OTHER, root })
     }
