@@ -536,6 +536,7 @@ fn mtu_found(pair: &Pair, wanted: &LinksWanted, known: MtuKnown) -> Result<u32> 
         let found = async {
             loop {
                 let decision = links.decide(wanted).await?;
+                links.in_force();
                 let account = Account::load(&pair.host.directory).context("an account")?;
                 if account.devices[0].peers[0].mtu_known == known {
                     return anyhow::Ok(decision.routes[0].mtu);

@@ -200,19 +200,20 @@ fn mark_rotation(rows: &mut [Row], account: Option<&Account>) {
         for noted in &device.peers {
             let mut others = account.devices.iter().filter(|it| it.interface != device.interface);
             let other = others.find_map(|it| {
-                let peer = it.peers.iter().find(|peer| peer.site == noted.site)?;
+                let stays = |peer: &&PeerAccount| peer.leaving_since.is_none();
+                let peer = it.peers.iter().filter(stays).find(|peer| peer.site == noted.site)?;
                 Some((it, peer))
             });
-            let Some((other_device, other)) = other else { continue };
-            let same_key = other.public_key == noted.public_key
-                && other_device.public_key == device.public_key;
-            let told = match (noted.role, noted.sends) {
-                (_, true) if same_key => "in use, of two devices with this key",
-                (_, false) if same_key => "accepted, of two devices with this key",
-                (Role::Current, true) => "in use; the next keys have no session yet",
-                (Role::Current, false) => "accepted; the next keys are in use, so remove these",
-                (Role::Next, true) => "next keys in use; make them the current ones",
-                (Role::Next, false) => "next keys, waiting for their first session",
+            let told = match other {
+                _ if noted.leaving_since.is_some() => {
+                    "replaced; accepted until nothing comes by it"
+                }
+                Some((it, other)) => {
+                    let same_key =
+                        other.public_key == noted.public_key && it.public_key == device.public_key;
+                    stands(noted, same_key)
+                }
+                None => continue,
             };
             let row = rows.iter_mut().find(|row| {
                 row.interface == device.interface && row.public_key == noted.public_key
@@ -221,6 +222,18 @@ fn mark_rotation(rows: &mut [Row], account: Option<&Account>) {
                 row.rotation = Some(told);
             }
         }
+    }
+}
+
+/// Where the rotation of a peer stands that has another device too, with the same keys or others.
+fn stands(noted: &PeerAccount, same_key: bool) -> &'static str {
+    match (noted.role, noted.sends) {
+        (_, true) if same_key => "in use, of two devices with this key",
+        (_, false) if same_key => "accepted, of two devices with this key",
+        (Role::Current, true) => "in use; the next keys have no session yet",
+        (Role::Current, false) => "accepted; the next keys are in use, so remove these",
+        (Role::Next, true) => "next keys in use; make them the current ones",
+        (Role::Next, false) => "next keys, waiting for their first session",
     }
 }
 
@@ -300,6 +313,7 @@ mod tests {
             unanswered: false,
             mtu: 1400,
             mtu_known: MtuKnown::Probed,
+            leaving_since: None,
         }
     }
 
@@ -399,5 +413,14 @@ mod tests {
         assert!(
             told(true)[0].contains("make them the current") && told(true)[1].contains("remove")
         );
+        let mut replaced = noted(&key(1), Role::Current, false);
+        replaced.leaving_since = Some(NOW);
+        let account = account(&[
+            ("wg", Role::Current, replaced),
+            ("wg2", Role::Current, noted(&key(2), Role::Current, true)),
+        ]);
+        let rows = Links::of(&found, Some(&account), None, NOW).0;
+        assert_eq!(rows[0].rotation, None);
+        assert!(rows[1].rotation.unwrap().starts_with("replaced"));
     }
 }

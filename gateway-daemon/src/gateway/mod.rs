@@ -112,6 +112,7 @@ impl Gateway {
         }
         let decision = self.surroundings.links.decide(&self.in_force.wanted).await?;
         if decision == self.in_force.decision {
+            self.surroundings.links.in_force();
             return Ok(());
         }
         self.unsettled = true;

@@ -72,7 +72,7 @@ impl Surroundings {
     /// Links, programs, tables. A link device that no program guards has no peer until one does and
     /// until the tables know the device, so that no packet of another gateway can pass by or is
     /// refused; the program refuses everything until settings are in force. A device that is to go
-    /// goes last, when nothing is sent by it any more.
+    /// goes last, when nothing is sent by it any more; until then it is left as it is.
     pub(super) async fn bring_about(
         &mut self,
         file: &SiteFile,
@@ -89,10 +89,14 @@ impl Surroundings {
         self.data_plane.refuse_claimed(lans.keys().map(|name| name.as_str()).chain(names))?;
         let guarded = self.guarded()?;
         let is_guarded = |it: &LinkSettings| guarded.contains(it.interface.as_str());
-        let mut leaving = decision.unwanted.clone();
-        leaving.retain(|name| guarded.contains(name.as_str()));
-        let leaving = present(&self.netlink, &leaving).await?;
+        let mut unwanted = decision.unwanted.clone();
+        unwanted.retain(|name| guarded.contains(name.as_str()));
+        let unwanted = present(&self.netlink, &unwanted).await?;
         let mut devices = BTreeMap::new();
+        for interface in &decision.leaving {
+            let found = link::present(interface, &self.netlink).await?;
+            devices.extend(found.map(|device| (interface.clone(), device)));
+        }
         for link in &decision.devices {
             let alone = LinkSettings { peers: Vec::new(), ..link.clone() };
             let now = if is_guarded(link) { link } else { &alone };
@@ -102,24 +106,26 @@ impl Surroundings {
         // and are on a new link device before the tables name it.
         let attached = self.data_plane.is_attached().map_err(gateway_dataplane::Error::from)?;
         if attached {
-            self.attach(file, &lans, decision.interfaces().chain(&leaving))?;
+            self.attach(file, &lans, decision.interfaces().chain(&unwanted))?;
         }
         let Applied { generation, changes } =
             self.apply(file, &known, &view, &decision, &devices)?;
         if !attached {
-            self.attach(file, &lans, decision.interfaces().chain(&leaving))?;
+            self.attach(file, &lans, decision.interfaces().chain(&unwanted))?;
         }
         for link in &decision.devices {
             devices.insert(link.interface.clone(), link::ensure(link, &self.host).await?);
         }
-        if !leaving.is_empty() {
-            self.remove_links(&leaving).await;
+        if !unwanted.is_empty() {
+            self.remove_links(&unwanted).await;
             self.attach(file, &lans, decision.interfaces())?;
         }
         host_link::ensure_route(&self.netlink, &file.model, &view).await?;
         self.instance.record(&file.model)?;
+        self.links.in_force();
         let mut links = Vec::new();
-        for (interface, device) in &devices {
+        let used = devices.iter().filter(|(name, _)| !decision.leaving.contains(name));
+        for (interface, device) in used {
             tracing::info!(
                 site = %file.model.site().name,
                 instance = %self.instance.name(),

@@ -59,6 +59,10 @@ pub struct PeerAccount {
     pub mtu: u32,
     /// How that is known.
     pub mtu_known: MtuKnown,
+    /// Since when it leaves this device, its keys having been replaced, in seconds since 1970; nothing
+    /// if it stays.
+    #[serde(default)]
+    pub leaving_since: Option<u64>,
 }
 
 /// How the MTU towards a peer is known.
@@ -134,6 +138,7 @@ mod tests {
             unanswered: false,
             mtu: 1420,
             mtu_known: MtuKnown::Unanswered,
+            leaving_since: Some(9),
         };
         let device = DeviceAccount {
             interface: "presence".into(),

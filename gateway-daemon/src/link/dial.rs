@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const TRUSTED_AFTER: Duration = Duration::from_secs(300);
 
 /// A keepalive's length, counters of WireGuard included: it asks for no answer.
-const KEEPALIVE: u64 = 32;
+pub(super) const KEEPALIVE: u64 = 32;
 
 /// Whether an address answers probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::account::{Account, DeviceAccount, MtuKnown, PeerAccount};
 use super::dial::{Dial, Move};
+use super::leaving::{self, End, Leaving, Now};
 use super::paths::{Known, Paths};
 use super::peers::ObservedPeer;
-use super::rotation::{self, Assigned, Candidate, Role, Slot};
+use super::rotation::{self, Assigned, Candidate, Found, Role, Slot};
 use super::settings::{LinkHost, LinkPeer, LinkSettings, PublicKey};
 use super::wanted::{Dialled, LinksWanted, WantedPeer};
 use super::wireguard::{self, Observed};
@@ -30,6 +31,8 @@ pub struct Decision {
     pub devices: Vec<LinkSettings>,
     /// How each site is reached.
     pub routes: Vec<SiteRoute>,
+    /// Devices that only carry what is on its way by keys that were replaced. They stay as they are.
+    pub leaving: Vec<InterfaceName>,
     /// Names a device of this gateway may have and should not have now.
     pub unwanted: Vec<InterfaceName>,
 }
@@ -48,9 +51,9 @@ pub struct SiteRoute {
 }
 
 impl Decision {
-    /// The names of the devices, the one in use first.
+    /// The names of the devices, the one in use first, those that leave last.
     pub fn interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
-        self.devices.iter().map(|device| &device.interface)
+        self.devices.iter().map(|device| &device.interface).chain(&self.leaving)
     }
 }
 
@@ -61,7 +64,11 @@ pub struct Links {
     dials: BTreeMap<(Slot, PublicKey), Watched>,
     sending: BTreeMap<String, Slot>,
     paths: Paths,
+    leaving: Leaving,
+    /// What is in force.
     account: Account,
+    /// What will be when the last decision is.
+    coming: Account,
 }
 
 #[derive(Debug)]
@@ -89,7 +96,17 @@ impl Links {
     pub fn new(host: LinkHost) -> Self {
         let account = Account::load(&host.directory).unwrap_or_default();
         let paths = Paths::new(account.paths.clone());
-        Self { host, dials: BTreeMap::new(), sending: BTreeMap::new(), paths, account }
+        let coming = account.clone();
+        let leaving = Leaving::default();
+        Self {
+            host,
+            dials: BTreeMap::new(),
+            sending: BTreeMap::new(),
+            paths,
+            leaving,
+            account,
+            coming,
+        }
     }
 
     /// Takes note that addresses or routes changed.
@@ -97,12 +114,24 @@ impl Links {
         self.paths.changed();
     }
 
+    /// Takes note that the last decision is in force, for `gatewayctl` and for a daemon that starts
+    /// again.
+    pub fn in_force(&mut self) {
+        if self.coming != self.account {
+            self.account = self.coming.clone();
+            self.store();
+        }
+    }
+
     /// Looks at the devices and the underlay, and says what should be.
     pub async fn decide(&mut self, wanted: &LinksWanted) -> Result<Decision, LinkError> {
         let netlink = Netlink::connect()?;
         let looked = look(wanted, &netlink).await?;
         let found = [observed(&looked, Slot::First), observed(&looked, Slot::Second)];
-        let assigned = rotation::devices(wanted, found, SystemTime::now());
+        let mut assigned = rotation::devices(wanted, found, SystemTime::now());
+        let taken = self.see_off(wanted, &assigned, found);
+        // The next keys wait until what has their place is gone.
+        assigned.retain(|it| !(it.needs_another_key(found) && taken.contains(&it.slot)));
         let mut seen = Vec::new();
         for device in &assigned {
             for (peer, dialled, role) in &device.peers {
@@ -116,12 +145,40 @@ impl Links {
         for seen in again {
             self.dial_again(wanted, &looked, seen).await;
         }
-        let mut decision = self.decision(wanted, &assigned, &seen);
-        let named =
-            |name: &&InterfaceName| decision.devices.iter().all(|it| it.interface != **name);
-        decision.unwanted = wanted.interfaces.iter().filter(named).cloned().collect();
-        self.write_account(wanted, &assigned, &seen, &decision);
+        let mut decision = self.decision(wanted, &assigned, &seen, found);
+        let free = |name: &&InterfaceName| decision.interfaces().all(|it| it != *name);
+        decision.unwanted = wanted.interfaces.iter().filter(free).cloned().collect();
+        self.coming = self.account_of(wanted, &assigned, &seen, &decision);
+        self.announce();
         Ok(decision)
+    }
+
+    /// Follows the peers whose keys were replaced; the devices on which there were any.
+    fn see_off(
+        &mut self,
+        wanted: &LinksWanted,
+        assigned: &[Assigned<'_>],
+        found: Found<'_>,
+    ) -> BTreeSet<Slot> {
+        let now =
+            Now { instant: Instant::now(), system: SystemTime::now(), seconds: seconds_now() };
+        self.leaving.take_in(&self.account, wanted, assigned, found, now);
+        let taken = Slot::ALL.into_iter().filter(|slot| self.leaving.is_on(*slot)).collect();
+        for (slot, site, end) in self.leaving.tend(assigned, found, now) {
+            let interface = &wanted.interfaces[slot as usize];
+            match end {
+                End::Silent => {
+                    tracing::info!(%interface, site, "nothing comes by the replaced keys any more");
+                }
+                End::Late => tracing::warn!(
+                    %interface,
+                    site,
+                    seconds = leaving::LONGEST.as_secs(),
+                    "the time of the replaced keys is up; what the peer still sends by them is lost"
+                ),
+            }
+        }
+        taken
     }
 
     fn watch<'a>(
@@ -200,10 +257,15 @@ impl Links {
         wanted: &LinksWanted,
         assigned: &[Assigned<'_>],
         seen: &[Seen<'_>],
+        found: Found<'_>,
     ) -> Decision {
         let devices = assigned.iter().map(|device| {
             let here = || seen.iter().filter(|it| it.slot == device.slot);
             let largest = here().map(|it| self.mtu(wanted, it).0).max();
+            let leaving = self.leaving_peers(wanted, device.slot, found);
+            let has_room = |it: &LinkPeer| leaving.iter().all(|leaves| leaves.site != it.site);
+            let mut peers: Vec<_> = here().map(Seen::link_peer).filter(has_room).collect();
+            peers.extend(leaving);
             LinkSettings {
                 interface: wanted.interfaces[device.slot as usize].clone(),
                 kind: wanted.kind,
@@ -211,7 +273,7 @@ impl Links {
                 listen_port: device.key.listen_port,
                 mtu: wanted.mtu,
                 found_mtu: Some(largest.unwrap_or(mtu::WITHOUT_ENDPOINT)),
-                peers: here().map(Seen::link_peer).collect(),
+                peers,
             }
         });
         let devices: Vec<_> = devices.collect();
@@ -226,6 +288,8 @@ impl Links {
                 let interface = &wanted.interfaces[send as usize];
                 tracing::info!(site = peer.site, %interface, "traffic goes by the other link device now");
             }
+            let left = self.leaving.slot_of(&peer.site).filter(|slot| *slot != send);
+            let also = also.or(left);
             let way = ways.iter().find(|it| it.slot == send);
             let mtu = way.map_or(mtu::WITHOUT_ENDPOINT, |it| self.mtu(wanted, it).0);
             let device = devices.iter().find(|it| it.interface == wanted.interfaces[send as usize]);
@@ -237,7 +301,29 @@ impl Links {
                 mtu,
             }));
         }
-        Decision { devices, routes, unwanted: Vec::new() }
+        let is_left = |slot: &Slot| {
+            self.leaving.is_on(*slot) && assigned.iter().all(|device| device.slot != *slot)
+        };
+        let left = Slot::ALL.into_iter().filter(is_left);
+        let leaving = left.map(|slot| wanted.interfaces[slot as usize].clone()).collect();
+        Decision { devices, routes, leaving, unwanted: Vec::new() }
+    }
+
+    /// The peers that leave a device, so that it keeps them as they are. WireGuard gives an address to
+    /// one peer of a device, so the keys that come in their place wait.
+    fn leaving_peers(&self, wanted: &LinksWanted, slot: Slot, found: Found<'_>) -> Vec<LinkPeer> {
+        let peers = self.leaving.on(slot).filter_map(|(public_key, departure)| {
+            let observed = found[slot as usize]?.peers.get(&public_key)?;
+            let peer = wanted.peers.iter().find(|it| it.site == departure.site)?;
+            Some(LinkPeer {
+                site: peer.site.clone(),
+                public_key,
+                endpoint: None,
+                keepalive: observed.keepalive,
+                transit: peer.transit.clone(),
+            })
+        });
+        peers.collect()
     }
 
     /// Largest packet towards a peer, and how that is known.
@@ -263,13 +349,13 @@ impl Links {
         (if dialled { fitting } else { fitting.min(mtu::WITHOUT_ENDPOINT) }, known)
     }
 
-    fn write_account(
-        &mut self,
+    fn account_of(
+        &self,
         wanted: &LinksWanted,
         assigned: &[Assigned<'_>],
         seen: &[Seen<'_>],
         decision: &Decision,
-    ) {
+    ) -> Account {
         let devices = assigned.iter().map(|device| {
             let interface = &wanted.interfaces[device.slot as usize];
             let here = seen.iter().filter(|it| it.slot == device.slot);
@@ -286,14 +372,23 @@ impl Links {
                     unanswered: it.unanswered,
                     mtu,
                     mtu_known,
+                    leaving_since: None,
                 }
             });
             DeviceAccount {
                 interface: interface.to_string(),
                 role: device.role,
                 public_key: device.key.private_key.public_key().to_string(),
-                peers: peers.collect(),
+                peers: peers.chain(self.leaving_accounts(interface, device.slot)).collect(),
             }
+        });
+        let left = decision.leaving.iter().filter_map(|interface| {
+            let slot =
+                Slot::ALL.into_iter().find(|it| wanted.interfaces[*it as usize] == *interface)?;
+            let before =
+                self.account.devices.iter().find(|it| it.interface == interface.as_str())?;
+            let peers = self.leaving_accounts(interface, slot);
+            Some(DeviceAccount { peers: peers.collect(), ..before.clone() })
         });
         let mut paths = self.paths.found();
         // Until a path is probed again, what was found before is the best there is to recall.
@@ -301,14 +396,41 @@ impl Links {
         let before: Vec<_> =
             self.account.paths.iter().filter(known).map(|(to, size)| (*to, *size)).collect();
         paths.extend(before);
-        let account = Account { devices: devices.collect(), paths };
-        if account == self.account {
+        Account { devices: devices.chain(left).collect(), paths }
+    }
+
+    /// Those that leave a device, as they were while they were in force.
+    fn leaving_accounts(
+        &self,
+        interface: &InterfaceName,
+        slot: Slot,
+    ) -> impl Iterator<Item = PeerAccount> {
+        let noted = self.account.devices.iter().find(|it| it.interface == interface.as_str());
+        let peers = noted.map_or(&[][..], |noted| &noted.peers);
+        self.leaving.on(slot).filter_map(move |(key, departure)| {
+            let noted = peers.iter().find(|it| it.public_key == key.to_string())?;
+            let leaving_since = Some(departure.since);
+            Some(PeerAccount { sends: false, leaving_since, ..noted.clone() })
+        })
+    }
+
+    /// Names devices before they are made, so that whoever takes the gateway away finds them.
+    fn announce(&mut self) {
+        let known = |name: &str| self.account.devices.iter().any(|it| it.interface == name);
+        let coming: Vec<_> =
+            self.coming.devices.iter().filter(|it| !known(&it.interface)).cloned().collect();
+        if coming.is_empty() {
             return;
         }
-        if let Err(error) = account.store(&self.host.directory) {
+        let unused = coming.into_iter().map(|it| DeviceAccount { peers: Vec::new(), ..it });
+        self.account.devices.extend(unused);
+        self.store();
+    }
+
+    fn store(&self) {
+        if let Err(error) = self.account.store(&self.host.directory) {
             tracing::warn!(%error, "could not write what is known of the links");
         }
-        self.account = account;
     }
 }
 

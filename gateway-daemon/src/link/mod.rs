@@ -10,7 +10,7 @@
 //! |---|---|
 //! | wanted, settings | what all links, and one device, should be |
 //! | links | the decisions over time: devices, endpoints, routes, MTU |
-//! | rotation, dial, peers, mtu, search, health | their parts, pure |
+//! | rotation, leaving, dial, peers, mtu, search, health | their parts, pure |
 //! | paths, survey, echo | finding out what the underlay carries |
 //! | record, account | which endpoints were configured; what `gatewayctl` is told |
 //! | wireguard, apply | reading a device, and changing it without breaking it |
@@ -24,6 +24,7 @@ mod dial;
 mod echo;
 mod error;
 mod health;
+mod leaving;
 mod links;
 mod mtu;
 mod paths;
@@ -118,6 +119,16 @@ pub async fn ensure(settings: &LinkSettings, host: &LinkHost) -> Result<Device, 
         }
     }
     made
+}
+
+/// The link device of that name as it is, if it is there.
+pub async fn present(
+    interface: &InterfaceName,
+    netlink: &Netlink,
+) -> Result<Option<Device>, LinkError> {
+    let Some(found) = netlink.interface(interface).await? else { return Ok(None) };
+    let backend = adoptable(interface, &found)?;
+    Ok(Some(Device { index: found.index, mtu: found.mtu, backend }))
 }
 
 /// How the peers of a link device fare now.

@@ -72,6 +72,14 @@ impl Slot {
     }
 }
 
+impl Assigned<'_> {
+    /// Whether a device is there in its place that has another key of this gateway's own.
+    pub(super) fn needs_another_key(&self, found: Found<'_>) -> bool {
+        let own = Some(self.key.private_key.public_key());
+        found[self.slot as usize].is_some_and(|device| device.public_key != own)
+    }
+}
+
 impl Role {
     /// One word for messages: `current` or `next`.
     pub fn label(self) -> &'static str {
