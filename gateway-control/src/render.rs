@@ -185,6 +185,7 @@ fn write_flows(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
             flows => writeln!(f, "{key} = {flows}")?,
         }
     }
+    writeln!(f, "grace = {}", text(model.flows().grace))?;
     writeln!(f, "\n[flows.timeouts]")?;
     for (key, timeout) in [
         ("opening", timeouts.opening),

@@ -9,15 +9,16 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use vm_tests::lab::gateway::{Choices, Gateway, Verdict};
+use vm_tests::lab::gateway::{Choices, Gateway, START_BOUND, Verdict};
 use vm_tests::lab::name::LabName;
-use vm_tests::lab::plan::{CLIENT, DNS, EDGE_A, RABBITMQ, VISITOR};
+use vm_tests::lab::plan::{CLIENT, CLOUD, DNS, ECHO, ECHO_PORT, EDGE_A, RABBITMQ, VISITOR};
+use vm_tests::lab::traffic::Conversation;
 use vm_tests::lab::wait::wait_for;
 use vm_tests::lab::{Lab, binaries};
 
@@ -302,6 +303,99 @@ fn detach_leaves_nothing_and_is_refused_while_the_daemon_runs() -> Result<()> {
 
         gateway.start()?;
         ensure!(generation(gateway)? == 1, "a start after a detach is a first start");
+        Ok(())
+    })
+}
+
+/// A conversation of edge A with the cloud, both of whose gateways lose everything and start again: what
+/// becomes of its next line.
+fn after_both_gateways_lost_their_flows(
+    grace: &'static str,
+    then: impl FnOnce(&Lab, Result<()>) -> Result<()>,
+) -> Result<()> {
+    let mut lab = Lab::up(LabName::unique(), Choices { grace, ..Choices::default() })?;
+    let client = lab.site(&EDGE_A).client.clone();
+    let steps = |lab: &mut Lab| {
+        let mut conversation = client.run(|| Conversation::open(ECHO.at(ECHO_PORT)))??;
+        conversation.say("before", BOUND)?;
+        for site in [&EDGE_A, &CLOUD] {
+            lab.gateway(site).kill()?;
+            let done = lab.gateway(site).ctl_output("detach --yes")?;
+            ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        for site in [&CLOUD, &EDGE_A] {
+            lab.gateway(site).start()?;
+        }
+        lab.gateway(&EDGE_A).wait_for_handshakes(START_BOUND)?;
+        let said = conversation.say("after", BOUND);
+        then(lab, said)
+    };
+    let outcome = steps(&mut lab).with_context(|| lab.logs());
+    lab.down()?;
+    outcome
+}
+
+#[test]
+fn a_connection_outlives_the_flows_of_both_gateways_in_the_time_of_grace() -> Result<()> {
+    after_both_gateways_lost_their_flows("1h", |lab, said| {
+        said.context("the line after the flows were lost")?;
+        for site in [&EDGE_A, &CLOUD] {
+            let gateway = &lab.site(site).gateway;
+            ensure!(gateway.ctl("status")?["grace"]["on"] == true);
+            let flows = gateway.ctl("flow list")?;
+            let echo = flows
+                .as_array()
+                .and_then(|all| all.iter().find(|it| it["service_port"] == ECHO_PORT));
+            ensure!(echo.is_some_and(|it| it["state"] == "open"), "{}: {flows}", site.name);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_connection_ends_with_its_flows_without_a_time_of_grace() -> Result<()> {
+    after_both_gateways_lost_their_flows("0s", |lab, said| {
+        ensure!(said.is_err(), "its next line was answered");
+        let gateway = &lab.site(&EDGE_A).gateway;
+        ensure!(gateway.ctl("status")?["grace"]["on"] == false);
+        ensure!(gateway.refused("no-flow")? > 0);
+        ensure!(lab.site(&CLOUD).gateway.refused("no-flow")? == 0, "it went through the link");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_time_of_grace_ends_and_a_restart_that_finds_its_flows_has_none() -> Result<()> {
+    let edit = |gateway: &Gateway, from: &str, to: &str| -> Result<()> {
+        let text = fs::read_to_string(gateway.site_file())?;
+        let edited = text.replace(&format!("grace = \"{from}\""), &format!("grace = \"{to}\""));
+        ensure!(edited != text, "{text}");
+        Ok(fs::write(gateway.site_file(), edited)?)
+    };
+    let is_on =
+        |gateway: &Gateway| Ok::<_, anyhow::Error>(gateway.ctl("status")?["grace"]["on"] == true);
+    with("", |lab| {
+        let gateway = lab.gateway(&EDGE_A);
+        ensure!(!is_on(gateway)?, "a grace of 0s");
+        edit(gateway, "0s", "1h")?;
+        gateway.reload()?;
+        ensure!(is_on(gateway)? && generation(gateway)? == 2, "it counts from the start");
+        gateway.kill()?;
+        ensure!(is_on(gateway)?);
+        gateway.start()?;
+        ensure!(!is_on(gateway)? && generation(gateway)? == 3, "flows of an earlier run are there");
+
+        gateway.kill()?;
+        let done = gateway.ctl_output("detach --yes")?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let begun = Instant::now();
+        gateway.start()?;
+        ensure!(is_on(gateway)? && generation(gateway)? == 1, "there are no flows again");
+        // However slow the start was, some of it is left to be waited for.
+        edit(gateway, "1h", &format!("{}s", begun.elapsed().as_secs() + 5))?;
+        gateway.reload()?;
+        wait_for("the time of grace to end", START_BOUND, || Ok(!is_on(gateway)?))?;
+        ensure!(generation(gateway)? == 2, "the tables are applied again");
         Ok(())
     })
 }

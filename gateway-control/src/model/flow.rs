@@ -1,4 +1,4 @@
-//! The flow table's size and how long idle flows live.
+//! The flow table's size, how long idle flows live, and how long connections without a flow may go on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +14,8 @@ pub struct FlowSettings {
     pub per_client: FlowQuota,
     /// Most flows of the clients of one other site.
     pub per_site: FlowQuota,
+    /// How long connections without a flow may go on after a start without flows.
+    pub grace: Grace,
     /// Time-outs of idle flows.
     pub timeouts: Timeouts,
 }
@@ -25,6 +27,7 @@ impl Default for FlowSettings {
             capacity,
             per_client: FlowQuota::of_client(capacity),
             per_site: FlowQuota::of_site(capacity),
+            grace: Grace::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -104,6 +107,43 @@ impl TryFrom<i64> for FlowCapacity {
             .filter(|n| n.is_power_of_two() && (Self::LEAST..=Self::MOST).contains(n))
             .map(Self)
             .ok_or(ValueError::Capacity { found: number, least: Self::LEAST, most: Self::MOST })
+    }
+}
+
+/// For how long after a start without flows a TCP connection may go on without a new SYN, in seconds: none
+/// to an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace(u32);
+
+impl Grace {
+    const MOST: u32 = 3600;
+
+    /// In seconds; 0 for none.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self(120)
+    }
+}
+
+impl FromStr for Grace {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match seconds(text)? {
+            seconds @ 0..=Self::MOST => Ok(Self(seconds)),
+            seconds => Err(ValueError::Grace { seconds }),
+        }
+    }
+}
+
+impl fmt::Display for Grace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0)
     }
 }
 
@@ -201,6 +241,19 @@ mod tests {
         }
         assert_eq!("0s".parse::<Timeout>(), Err(ValueError::Timeout { seconds: 0 }));
         assert_eq!("721h".parse::<Timeout>(), Err(ValueError::Timeout { seconds: 721 * 3600 }));
+    }
+
+    #[test]
+    fn graces() {
+        for (text, expected) in [("0s", 0), ("2m", 120), ("90s", 90), ("1h", 3600)] {
+            assert_eq!(text.parse::<Grace>().map(Grace::seconds), Ok(expected));
+        }
+        assert_eq!("2m".parse(), Ok(Grace::default()));
+        assert_eq!("3601s".parse::<Grace>(), Err(ValueError::Grace { seconds: 3601 }));
+        assert_eq!("2h".parse::<Grace>(), Err(ValueError::Grace { seconds: 7200 }));
+        for wrong in ["", "off", "2", "-1s", "2d"] {
+            assert!(matches!(wrong.parse::<Grace>(), Err(ValueError::Duration { .. })), "{wrong}");
+        }
     }
 
     #[test]

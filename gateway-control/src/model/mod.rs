@@ -27,7 +27,7 @@ pub use check::Problem;
 pub use draft::{Gateway, Place, RemoteSiteDraft, ServiceDraft, Site, SiteDraft, Table};
 pub use error::{ExposureError, ModelError, PeerError};
 pub use exposure::{ClientPresences, ClientsAs, Exposure};
-pub use flow::{FlowCapacity, FlowQuota, FlowSettings, Timeout, Timeouts};
+pub use flow::{FlowCapacity, FlowQuota, FlowSettings, Grace, Timeout, Timeouts};
 pub use gateway_policy::{
     AllowRule, Clients, RuleId, RuleSet, ServiceId, ServiceName, SiteName, Subject,
 };
@@ -178,7 +178,7 @@ impl SiteModel {
         &self.rules
     }
 
-    /// Size and time-outs of the flow table.
+    /// Size and times of the flow table.
     pub fn flows(&self) -> FlowSettings {
         self.flows
     }

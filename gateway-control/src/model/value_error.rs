@@ -234,6 +234,12 @@ pub enum ValueError {
         /// As written, in seconds.
         seconds: u32,
     },
+    /// A time of grace out of bounds.
+    #[error("{seconds} s is out of bounds; take at most 1h, or \"0s\" for none")]
+    Grace {
+        /// As written, in seconds.
+        seconds: u32,
+    },
     /// A keepalive out of bounds.
     #[error("{seconds} s is out of bounds; take 1s to 65535s, or \"off\"")]
     Keepalive {

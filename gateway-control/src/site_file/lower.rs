@@ -272,6 +272,7 @@ impl Reader {
         let capacity = self.number(&at, "capacity", raw.capacity.as_ref(), TryInto::try_into);
         let per_client = self.quota(&at, "per_client", raw.per_client.as_ref());
         let per_site = self.quota(&at, "per_site", raw.per_site.as_ref());
+        let grace = self.optional(&at, "grace", raw.grace.as_ref());
         let at = At::new("flows.timeouts", Table::Timeouts, 0);
         let raw = &raw.timeouts;
         let opening = self.optional(&at, "opening", raw.opening.as_ref());
@@ -287,6 +288,7 @@ impl Reader {
             capacity,
             per_client: per_client?.unwrap_or_else(|| FlowQuota::of_client(capacity)),
             per_site: per_site?.unwrap_or_else(|| FlowQuota::of_site(capacity)),
+            grace: grace?.unwrap_or_default(),
             timeouts: Timeouts {
                 opening: opening?.unwrap_or(default.opening),
                 open: open?.unwrap_or(default.open),

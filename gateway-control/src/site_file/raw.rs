@@ -170,6 +170,7 @@ pub(super) struct Flows {
     pub(super) capacity: Option<Number>,
     pub(super) per_client: Option<NumberOrText>,
     pub(super) per_site: Option<NumberOrText>,
+    pub(super) grace: Option<Text>,
     #[serde(default)]
     pub(super) timeouts: Timeouts,
 }

@@ -83,6 +83,7 @@ fn draft() -> impl Strategy<Value = SiteDraft> {
                 .map(|datagram| {
                     let mut flows = gateway_control::model::FlowSettings::default();
                     flows.timeouts.datagram = datagram;
+                    flows.grace = "7m".parse().unwrap();
                     flows
                 })
                 .unwrap(),

@@ -75,6 +75,18 @@ pub(super) const CASES: &[(&str, &str, &str, &[&str])] = &[
         "0s",
         &["flows.timeouts: closed", "1s to 720h"],
     ),
+    (
+        "[[allow]]\nid = \"a-r",
+        "[flows]\ngrace = \"61m\"\n[[allow]]\nid = \"a-r",
+        "61m",
+        &["flows: grace", "3660 s", "at most 1h", "\"0s\" for none"],
+    ),
+    (
+        "[[allow]]\nid = \"a-r",
+        "[flows]\ngrace = \"off\"\n[[allow]]\nid = \"a-r",
+        "off",
+        &["flows: grace", "not a duration"],
+    ),
     // Sites.
     ("name = \"edge-b\"", "name = \"cloud\"", "cloud", &["site cloud", "rename"]),
     ("name = \"cloud\"\nt", "name = \"edge-a\"\nt", "edge-a", &["site edge-a", "rename"]),

@@ -97,6 +97,7 @@ fn defaults_are_filled_in() {
     assert_eq!(model.lans()[0].mode.to_string(), "auto");
     assert_eq!(model.flows().capacity.entries(), 65_536);
     assert_eq!(model.flows().timeouts.open.seconds(), 7440);
+    assert_eq!(model.flows().grace.seconds(), 120);
     assert_eq!(model.remote_sites()[1].via.as_str(), "cloud");
     assert_eq!(model.remote_services()[0].transit.to_string(), "240.0.8.1");
     assert_eq!(model.local_services()[0].client_presence.to_string(), "10.0.0.250");
@@ -109,6 +110,16 @@ fn the_effective_configuration_reads_back() {
     let text = model.to_string();
     assert!(text.contains("capacity = 65536"), "{text}");
     assert_eq!(parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")), model);
+}
+
+#[test]
+fn grace_is_read_and_reads_back() {
+    for (written, seconds) in [("0s", 0), ("5m", 300), ("1h", 3600)] {
+        let text = format!("{GOOD}\n[flows]\ngrace = \"{written}\"\n");
+        let model = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(model.flows().grace.seconds(), seconds);
+        assert_eq!(parse(&model.to_string()).unwrap(), model);
+    }
 }
 
 #[test]

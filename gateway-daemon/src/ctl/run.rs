@@ -203,6 +203,10 @@ impl Place {
             site: model.map(|model| model.site().name.to_string()),
             abi: gateway_common::map::ABI,
             generation,
+            grace: status::Grace {
+                on: tables.settings.adopt != 0,
+                seconds: model.map(|model| model.flows().grace.seconds()),
+            },
             daemon: Daemon { running: pid.is_some(), pid },
             unserved: unserved(model, &attachments),
             attachments,

@@ -20,6 +20,8 @@ pub(crate) struct Status {
     pub abi: u32,
     /// Which change of the tables is in force; 0 before the first.
     pub generation: u32,
+    /// Whether TCP connections without a flow may go on.
+    pub grace: Grace,
     /// Whether gatewayd runs.
     pub daemon: Daemon,
     /// Programs on interfaces.
@@ -56,6 +58,15 @@ pub(crate) struct Daemon {
     pub running: bool,
     /// Its process id.
     pub pid: Option<u32>,
+}
+
+/// The time of grace after a start without flows.
+#[derive(Debug, Serialize)]
+pub(crate) struct Grace {
+    /// Whether TCP connections without a flow may go on now.
+    pub on: bool,
+    /// How long they may after such a start, where the record of what is in force tells it.
+    pub seconds: Option<u32>,
 }
 
 /// A program on an interface.
@@ -149,6 +160,13 @@ impl Status {
                 "gatewayd does not run: traffic goes on, but nothing follows changes and flows are \
                  not swept",
                 "start it with the instance's site file",
+            ));
+        }
+        if self.grace.on && !self.daemon.running {
+            problems.push(Problem::new(
+                "gatewayd ended in the time of grace: TCP connections without a flow may go on until \
+                 it is started again",
+                "start it, which ends that time",
             ));
         }
         for attached in self.attachments.iter().filter(|attached| !attached.active) {
@@ -271,6 +289,7 @@ impl Answer for Status {
             ("back ends", format!("{} of {} active", counts.backends_active, counts.backends)),
             ("rules", counts.rules.to_string()),
             ("flows", format!("{} of {}", counts.flows, counts.flow_capacity)),
+            ("grace", self.grace()),
             ("tables", self.fills()),
             ("put back", self.put_back()),
         ]);
@@ -303,6 +322,18 @@ impl Status {
         let fills = self.tables.iter();
         let fills = fills.map(|it| format!("{} {} of {}", it.table, it.used, it.capacity));
         fills.collect::<Vec<_>>().join(", ")
+    }
+
+    fn grace(&self) -> String {
+        match (self.grace.on, self.grace.seconds) {
+            (false, _) => "off".into(),
+            (true, None) => "on: TCP connections without a flow may go on".into(),
+            (true, Some(seconds)) => {
+                format!(
+                    "on, for {seconds}s from the start: TCP connections without a flow may go on"
+                )
+            }
+        }
     }
 
     fn put_back(&self) -> String {
@@ -350,6 +381,7 @@ mod tests {
             site: Some("edge-a".into()),
             abi: 3,
             generation: 3,
+            grace: Grace { on: false, seconds: Some(120) },
             daemon: Daemon { running: true, pid: Some(77) },
             attachments: vec![Attached {
                 interface: "lan0".into(),
@@ -381,6 +413,7 @@ mod tests {
         let text = status().judged(Ok(&Links::of(&[], None, None, 0)), &Backends::default()).text();
         assert!(text.ends_with("no problems\n"), "{text}");
         assert!(text.contains("gatewayd    running (process 77)\n"), "{text}");
+        assert!(text.contains("grace       off\n"), "{text}");
         assert!(text.contains("presence up, mtu 1420, 1 of 1 peers up"), "{text}");
         assert!(text.contains("yes     after it watcher (tcx, program 9)  it says so"), "{text}");
     }
@@ -389,6 +422,7 @@ mod tests {
     fn every_problem_comes_with_a_remedy() {
         let mut status = status();
         status.generation = 0;
+        status.grace.on = true;
         status.daemon = Daemon { running: false, pid: None };
         status.attachments[0].active = false;
         status.link.up = false;
@@ -399,10 +433,11 @@ mod tests {
         status.repairs = Repairs { count: 2, last: "guard on lan0".into(), at: 0 };
         let (address, backends) = cut_off();
         let judged = status.judged(Err(String::new()), &backends);
-        assert_eq!(judged.problems.len(), 10);
+        assert_eq!(judged.problems.len(), 11);
         assert!(judged.problems.iter().all(|it| !it.problem.is_empty() && !it.remedy.is_empty()));
         let text = judged.text();
-        assert_eq!(text.matches("problem: ").count(), 10);
+        assert_eq!(text.matches("problem: ").count(), 11);
+        assert!(text.contains("grace       on, for 120s from the start: TCP"), "{text}");
         assert!(text.contains(&format!("{address} of agent.edge-a is unreachable: nob")), "{text}");
         assert!(text.contains("no back end of agent.edge-a serves"), "{text}");
         assert!(text.contains("taker (tcx, program 8) of somebody else"), "{text}");

@@ -4,8 +4,11 @@
 //! Owned by the task of [`crate::driver`]. Whatever fails, what was in force before stays in force.
 
 mod error;
+mod grace;
 mod present;
 mod surroundings;
+
+use std::time::Instant;
 
 use gateway_control::model;
 use gateway_dataplane::{DataPlane, Options};
@@ -13,6 +16,7 @@ use gateway_dataplane::{DataPlane, Options};
 use gateway_dataplane::{KernelLog, KernelLogError};
 
 pub use error::GatewayError;
+use grace::Grace;
 use present::{absent, all_lans};
 use surroundings::{InForce, Seen, Surroundings};
 
@@ -50,13 +54,21 @@ impl Gateway {
         if !data_plane.is_adopted() && instance.recorded().is_some() {
             tracing::warn!(
                 "the pins of an earlier run are gone (the BPF file system was unmounted, or somebody \
-                 removed them): its flows and counters are lost, connections have to be made again"
+                 removed them): its flows and counters are lost"
             );
         }
         let links = Links::new(host.clone());
         let health = Health::new(instance.directory().to_path_buf());
+        let grace = Grace::of_start(data_plane.is_adopted(), Instant::now());
+        if let Some(left) = grace.left(file.model.flows().grace, Instant::now()) {
+            tracing::info!(
+                seconds = left.as_secs(),
+                "there are no flows of an earlier run; TCP connections may go on without a new SYN for a time"
+            );
+        }
+        let services = None;
         let mut surroundings =
-            Surroundings { instance, host, netlink, data_plane, links, health, services: None };
+            Surroundings { instance, host, netlink, data_plane, links, health, grace, services };
         match surroundings.establish(&file, &wanted, known).await {
             Ok(in_force) => Ok(Self { surroundings, in_force, unsettled: false }),
             Err(error) => {
@@ -123,7 +135,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Follows what became of the interfaces since: made anew, changed, gone. Cheap if nothing did.
+    /// Follows what became of the interfaces since: made anew, changed, gone; and the end of the time of
+    /// grace. Cheap if nothing did.
     pub async fn follow(&mut self) -> Result<(), GatewayError> {
         let InForce { file, wanted, decision, known, seen, .. } = &self.in_force;
         let netlink = &self.surroundings.netlink;
@@ -133,9 +146,15 @@ impl Gateway {
             links.push(found.and_then(|it| it.up.then_some((it.index.value(), it.mtu))));
         }
         let view = host_link::view(netlink, &file.model).await?;
-        let now = Seen { lans: interfaces::lans(netlink, &file.model).await?, view, links };
+        let lans = interfaces::lans(netlink, &file.model).await?;
+        let now = Seen { lans, view, links, adopts: self.surroundings.adopts(file) };
         if now == *seen && !self.unsettled {
             return Ok(());
+        }
+        if seen.adopts && !now.adopts && !self.unsettled {
+            tracing::info!(
+                "the time of grace is over; a TCP connection without a flow needs a new SYN"
+            );
         }
         self.unsettled = true;
         let mut known = known.clone();

@@ -4,6 +4,7 @@
 //! Used by [`super::Gateway`] alone. Whatever fails, what was in force before stays in force.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use gateway_common::TransitAddress;
 use gateway_common::map::Service;
@@ -12,6 +13,7 @@ use gateway_control::{HostView, Interfaces, Serving, compile_serving};
 use gateway_dataplane::{Applied, Attachment, DataPlane, Mode, Place, Program, WantedAttachment};
 
 use super::GatewayError;
+use super::grace::Grace;
 use super::present::present;
 use crate::config::SiteFile;
 use crate::health::Health;
@@ -29,6 +31,7 @@ pub(super) struct Surroundings {
     pub(super) data_plane: DataPlane,
     pub(super) links: Links,
     pub(super) health: Health,
+    pub(super) grace: Grace,
     /// The services in force, as far as they are known without looking.
     pub(super) services: Option<BTreeMap<TransitAddress, Service>>,
 }
@@ -55,6 +58,8 @@ pub(super) struct Seen {
     pub(super) view: HostView,
     /// Index and MTU of each link device; `None` for one that is gone or down.
     pub(super) links: Vec<Option<(u32, u32)>>,
+    /// Whether TCP connections without a flow might go on.
+    pub(super) adopts: bool,
 }
 
 impl Surroundings {
@@ -102,6 +107,8 @@ impl Surroundings {
             let now = if is_guarded(link) { link } else { &alone };
             devices.insert(link.interface.clone(), link::ensure(now, &self.host).await?);
         }
+        // Before the tables are made: if it ends meanwhile, they are made again.
+        let adopts = self.adopts(file);
         // Programs of this version need tables before they see a packet; those that are there have them,
         // and are on a new link device before the tables name it.
         let attached = self.data_plane.is_attached().map_err(gateway_dataplane::Error::from)?;
@@ -140,10 +147,15 @@ impl Surroundings {
         for interface in decision.interfaces() {
             links.push(devices.get(interface).map(|it| (it.index.value(), it.mtu)));
         }
-        let seen = Seen { lans, view, links };
+        let seen = Seen { lans, view, links, adopts };
         let (file, wanted) = (file.clone(), wanted.clone());
         self.health.watch(&file.model);
         Ok(InForce { file, wanted, decision, devices, generation, known, seen })
+    }
+
+    /// Whether TCP connections without a flow may go on now.
+    pub(super) fn adopts(&self, file: &SiteFile) -> bool {
+        self.grace.left(file.model.flows().grace, Instant::now()).is_some()
     }
 
     /// The link devices that the program of links is on.
@@ -213,7 +225,8 @@ impl Surroundings {
             None => self.data_plane.observe()?.tables.services,
         };
         let serving = Serving { down: self.health.down(&file.model), services };
-        let tables = compile_serving(&file.model, &interfaces, &links, view, &serving)?;
+        let mut tables = compile_serving(&file.model, &interfaces, &links, view, &serving)?;
+        tables.settings.adopt = self.adopts(file).into();
         let applied = self.data_plane.apply(&tables)?;
         self.services = Some(tables.services);
         Ok(applied)

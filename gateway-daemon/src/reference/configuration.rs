@@ -433,6 +433,15 @@ const TABLES: &[Table] = &[
                 "Most flows of the clients of one other site to services here; more are refused as \
                  `site-quota`. `\"off\"`: no limit.",
             ),
+            key(
+                "grace",
+                Default("\"120s\""),
+                "\"5m\"",
+                "After a start without the flows of an earlier run, as that after a reboot, TCP \
+                 connections may go on without a new SYN for so long: a packet of the client that no \
+                 flow is known for opens one, if a rule allows it. At most 1h; `\"0s\"`: not at all. At \
+                 both ends of a flow, each by its own file.",
+            ),
             key("timeouts", Absent("see below"), "{ open = \"2h\" }", "How long idle flows live."),
         ],
     },

@@ -39,6 +39,9 @@ pub struct Choices {
     pub vlan: Option<u16>,
     /// Flows a gateway has room for.
     pub flow_capacity: u32,
+    /// How long connections without a flow may go on after a start without flows. None by default: at its end
+    /// the tables change, which tests of their generation would have to know.
+    pub grace: &'static str,
 }
 
 impl Choices {
@@ -53,7 +56,7 @@ impl Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { mode: "auto", link_kind: "auto", vlan: None, flow_capacity: 65536 }
+        Self { mode: "auto", link_kind: "auto", vlan: None, flow_capacity: 65536, grace: "0s" }
     }
 }
 
@@ -163,6 +166,7 @@ impl Gateway {
             public_keys,
             rules,
             flow_capacity: self.choices.flow_capacity,
+            grace: self.choices.grace,
         };
         fs::write(self.site_file(), file.text())
             .with_context(|| format!("write {}", self.site_file().display()))

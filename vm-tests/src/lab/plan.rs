@@ -207,6 +207,8 @@ pub struct SiteFile<'a> {
     pub rules: &'a [Rule],
     /// Flows it has room for.
     pub flow_capacity: u32,
+    /// How long connections without a flow may go on after a start without flows.
+    pub grace: &'a str,
 }
 
 impl SiteFile<'_> {
@@ -284,7 +286,7 @@ impl SiteFile<'_> {
                 rule.id, rule.from, rule.clients, rule.to
             )?;
         }
-        writeln!(text, "[flows]\ncapacity = {}", self.flow_capacity)
+        writeln!(text, "[flows]\ncapacity = {}\ngrace = \"{}\"", self.flow_capacity, self.grace)
     }
 
     /// The gateways of the client's site and of the service's enforce a rule; hubs between do not.
@@ -309,6 +311,7 @@ mod tests {
             public_keys: &["A", "E", "I"].map(|it| it.repeat(43) + "="),
             rules: &rules(),
             flow_capacity: 65536,
+            grace: "0s",
         }
         .text()
     }
