@@ -52,6 +52,9 @@ const NIGHTLY_INSTALL: &str = "rustup toolchain install nightly-2026-05-19 --pro
 
 /// Makes the machine fit, or says why it is not and what to do.
 pub(crate) fn ensure(workspace: &Path, needs: &[Need]) -> Result<()> {
+    if is_root()? {
+        services::finish_killed()?;
+    }
     let missing = Missing::find(workspace, needs)?;
     if missing.is_empty() {
         return Ok(());
