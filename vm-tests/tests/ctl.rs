@@ -54,9 +54,10 @@ fn state(gateway: &Gateway) -> Result<Vec<Value>> {
 }
 
 /// Packets of a client at edge A, and what becomes of each there: a counter's label.
-const PACKETS: [(&str, &str); 18] = [
+const PACKETS: [(&str, &str); 19] = [
     ("--from 10.0.0.5 --to echo.cloud --port 7007", "to-link"),
-    ("--from 10.0.0.5 --to 10.0.0.203 --port 7007 --size 3000 --dont-fragment", "to-link"),
+    ("--from 10.0.0.5 --to 10.0.0.203 --port 7007 --size 3000", "to-link"),
+    ("--from 10.0.0.5 --to 10.0.0.203 --port 7007 --size 3000 --dont-fragment", "too-big"),
     ("--from 10.0.0.5 --to echo.cloud --protocol udp --port 7007 --size 100 --ttl 5", "to-link"),
     ("--from 10.0.0.5 --to echo.cloud --protocol udp --port 7007 --fragment first", "to-link"),
     ("--from 10.0.0.5 --to files.cloud --port 80", "to-link"),
@@ -96,7 +97,10 @@ fn trace_them(lab: &Lab, mode: &str) -> Result<()> {
         ensure!(traced["note"].is_null(), "{words}: {traced}");
         let hops = list(&traced["hops"])?;
         let refused = !traced["reason"].is_null();
-        let by_guard = mode == "xdp" && refused && !words.contains("--fragment");
+        // What only `lan_ingress` knows, or answers by an ICMP error.
+        let is_left =
+            words.contains("--fragment") || ["too-big", "ttl-expired"].contains(&expected);
+        let by_guard = mode == "xdp" && refused && !is_left;
         let first = if mode == "xdp" { "guard" } else { "lan_ingress" };
         ensure!(hops[0]["program"] == first && !hops[0]["hook"].is_null(), "{words}: {traced}");
         let last_program = if by_guard { "guard" } else { "lan_ingress" };
