@@ -3,20 +3,19 @@
 //! the kernel's.
 #![forbid(unsafe_code)]
 
+mod link_stream;
+
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use link_stream::Stream;
 use serde_json::Value;
 use vm_tests::lab::Lab;
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
-use vm_tests::lab::namespace::Namespace;
 use vm_tests::lab::plan::{
     AGENT_B, CLIENT_PRESENCE, CLOUD, ECHO, ECHO_PORT, EDGE_A, EDGE_B, FILES, FILES_PORT, SitePlan,
 };
@@ -86,68 +85,6 @@ fn wait_for_sending(
         ensure!(is_right(&row), "{row}");
         Ok(Some(row))
     })
-}
-
-/// Datagrams to an echo server, a window of them at a time, each of which must come back.
-struct Stream {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    worker: JoinHandle<Result<u64>>,
-}
-
-impl Stream {
-    const WINDOW: u64 = 16;
-    /// So late an answer counts as lost; one that only waits for a processor comes earlier.
-    const LATE: Duration = Duration::from_secs(20);
-
-    fn start(client: &Namespace, server: std::net::SocketAddrV4) -> Result<Self> {
-        let socket = client.run(|| UdpSocket::bind("0.0.0.0:0"))??;
-        socket.connect(server)?;
-        socket.set_read_timeout(Some(Self::LATE))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new(AtomicU64::new(0));
-        let (ended, count) = (Arc::clone(&stop), Arc::clone(&answered));
-        let worker = std::thread::spawn(move || {
-            let (mut next, mut lost) = (0, 0);
-            while !ended.load(Ordering::Relaxed) {
-                let window = next..next + Self::WINDOW;
-                for number in window.clone() {
-                    socket.send(format!("{number}").as_bytes())?;
-                }
-                let mut missing: Vec<u64> = window.collect();
-                let mut buffer = [0; 256];
-                while !missing.is_empty() {
-                    let Ok(length) = socket.recv(&mut buffer) else { break };
-                    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                    let number = text.rsplit(' ').next().and_then(|it| it.parse::<u64>().ok());
-                    missing.retain(|it| Some(*it) != number);
-                }
-                lost += missing.len() as u64;
-                next += Self::WINDOW;
-                count.store(next - lost, Ordering::Relaxed);
-            }
-            Ok(lost)
-        });
-        Ok(Self { stop, answered, worker })
-    }
-
-    /// Waits until some more windows have gone through.
-    fn go_on(&self) -> Result<()> {
-        let before = self.answered.load(Ordering::Relaxed);
-        wait_for("the stream to go on", BOUND, || {
-            Ok(self.answered.load(Ordering::Relaxed) >= before + 10 * Self::WINDOW)
-        })
-    }
-
-    /// Ends it; none may have been lost.
-    fn must_be_whole(self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        let answered = self.answered.load(Ordering::Relaxed);
-        let lost = self.worker.join().expect("the stream does not panic")?;
-        ensure!(lost == 0, "{lost} datagrams were lost, {answered} came back");
-        ensure!(answered > 0, "nothing was sent");
-        Ok(())
-    }
 }
 
 fn index(lab: &Lab, site: &SitePlan, interface: &Value) -> Result<String> {
@@ -340,6 +277,55 @@ fn an_edge_rotates_its_key_to_and_fro_between_two_ports_of_the_hub() -> Result<(
         for site in [&EDGE_A, &CLOUD] {
             wait_until_replaced_keys_are_gone(lab, site)?;
         }
+        stream.go_on()?;
+        stream.must_be_whole()
+    })
+}
+
+/// A hub whose daemon is not there goes on sending by the old keys: the edge hears them until it does not.
+#[test]
+fn a_peer_that_has_not_moved_is_heard_by_the_replaced_keys() -> Result<()> {
+    in_a_lab(|lab| {
+        lab.start_gateways()?;
+        let stream = Stream::start(&lab.site(&EDGE_A).client, ECHO.at(ECHO_PORT))?;
+        stream.go_on()?;
+        let hub = format!("public_key = \"{}\"\n", lab.gateway(&CLOUD).public_key());
+        let old = format!("public_key = \"{}\"", lab.gateway(&EDGE_A).public_key());
+        let new = new_key(lab, &EDGE_A, "new.key")?;
+        let at_hub = format!("{old}\nnext = {{ public_key = \"{new}\" }}");
+        let port = ("[link]", "[link]\nnext = { listen_port = 51821 }");
+        edit(lab, &CLOUD, &[port, (&old, &at_hub)])?;
+        lab.gateway(&CLOUD).kill()?;
+
+        let own = "[link]\nnext = { private_key_file = \"new.key\" }";
+        let way = format!("{hub}next = {{ endpoint = \"192.0.2.1:51821\" }}\n");
+        edit(lab, &EDGE_A, &[("[link]", own), (&hub, &way)])?;
+        wait_for_sending(lab, (&EDGE_A, &CLOUD), "with the edge's new key", |row| {
+            let told = row["rotation"].as_str().unwrap_or_default();
+            row["state"] == "up" && told.starts_with("next keys in use")
+        })?;
+        edit(
+            lab,
+            &EDGE_A,
+            &[
+                (own, "[link]"),
+                (&way, &hub),
+                ("private_key_file = \"link.key\"", "private_key_file = \"new.key\""),
+                ("endpoint = \"192.0.2.1:51820\"", "endpoint = \"192.0.2.1:51821\""),
+            ],
+        )?;
+        stream.go_on()?;
+        let rows = links(lab, &EDGE_A)?;
+        let is_replaced =
+            |row: &Value| row["rotation"].as_str().is_some_and(|it| it.starts_with("replaced"));
+        ensure!(rows.iter().filter(|row| is_replaced(row)).count() == 1, "{rows:?}");
+
+        lab.gateway(&CLOUD).start()?;
+        wait_for_sending(lab, (&CLOUD, &EDGE_A), "with the edge's new key", |row| {
+            row["public_key"] == *new
+        })?;
+        wait_until_replaced_keys_are_gone(lab, &EDGE_A)?;
+        edit(lab, &CLOUD, &[(&at_hub, &format!("public_key = \"{new}\""))])?;
         stream.go_on()?;
         stream.must_be_whole()
     })
