@@ -184,7 +184,7 @@ impl<H: Hook> Tables for KernelTables<H> {
             // next sweep puts that right.
             Some(count) => unsafe { (*count).0 = (*count).0.wrapping_add(1) },
             None => {
-                let _ = USAGES.insert(of, &FlowCount(1), NEW);
+                let _ = USAGES.insert(of, FlowCount(1), NEW);
             }
         }
     }
@@ -199,10 +199,11 @@ impl<H: Hook> Tables for KernelTables<H> {
     fn add_fragments(&self, key: &FragmentKey) -> Insertion {
         // In the object's read-only data: there is no room for it on the stack.
         static NOTHING: Fragmented = Fragmented::NOTHING;
+        let nothing = &NOTHING;
         if self.hook.is_dry_run() {
             Insertion::Inserted
         } else {
-            inserted(FRAGMENTS.insert(key, &NOTHING, NEW))
+            inserted(FRAGMENTS.insert(key, nothing, NEW))
         }
     }
 
