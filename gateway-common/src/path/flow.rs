@@ -19,6 +19,7 @@ pub(super) fn is_alive(flow: &Flow, settings: &Settings, now: Ticks) -> bool {
 pub(super) const fn first_state(content: &Content) -> FlowState {
     match content.transport {
         Transport::Tcp if content.flags.opens() => FlowState::Opening,
+        Transport::Tcp if content.flags.has(TcpFlags::FIN) => FlowState::ClientClosed,
         Transport::Tcp => FlowState::Open,
         Transport::Udp
         | Transport::SctpInit

@@ -106,6 +106,14 @@ fn openings() -> Vec<Case> {
         edge_lan("tcp that goes on while connections are adopted", at_edge(DATA, b"data"))
             .given(|gateway| gateway.tables.desired.settings.adopt = 1)
             .into_link("tcp 240.0.16.5:40000 > 240.0.8.1:5672 ttl 63 'data'"),
+        edge_lan("what was adopted closing, long after", tcp(5672, Bits::Ack))
+            .given(|gateway| {
+                gateway.tables.desired.settings.adopt = 1;
+                gateway.carry_from_lan(&tcp(5672, Bits::FinAck));
+                gateway.tables.desired.settings.adopt = 0;
+                gateway.wait_longer(300_000);
+            })
+            .refused(Reason::NoFlow),
         edge_lan("reset while connections are adopted", tcp(5672, Bits::Rst))
             .given(|gateway| gateway.tables.desired.settings.adopt = 1)
             .refused(Reason::NoFlow),
