@@ -17,7 +17,7 @@ use gateway_daemon::netlink::InterfaceName;
 use vm_tests::lab::binaries::locate;
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::namespace::Namespace;
-use vm_tests::lab::sweep::{self, sweep};
+use vm_tests::lab::sweep::{self, Claim, sweep};
 use vm_tests::lab::wait::wait_until;
 use wireguard_control::Key;
 
@@ -45,18 +45,21 @@ pub(crate) struct Pair {
     hosts: [Namespace; 2],
     pub(crate) settings: [LinkSettings; 2],
     pub(crate) host: LinkHost,
+    /// Else a lab that begins meanwhile would take it for abandoned.
+    _claim: Claim,
 }
 
 impl Pair {
     /// Makes the namespaces and wires. There is no link yet.
     pub(crate) fn new(kind: LinkKind, underlay_mtu: u32) -> Result<Self> {
         let name = LabName::unique();
+        let claim = Claim::take(&name)?;
         let host = LinkHost { program: locate("gatewayd")?, directory: sweep::directory(&name) };
         let namespace = |part| Namespace::create(&name.namespace(part));
         let gateways = [namespace("gate-a")?, namespace("gate-b")?];
         let hosts = [namespace("host-a")?, namespace("host-b")?];
         let settings = settings(&name, kind)?;
-        let pair = Self { name, gateways, hosts, settings, host };
+        let pair = Self { name, gateways, hosts, settings, host, _claim: claim };
         pair.wire(underlay_mtu)?;
         Ok(pair)
     }
