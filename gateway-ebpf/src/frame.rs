@@ -198,11 +198,17 @@ impl Skb {
     const DEEPEST: u32 = 20 + 60;
 
     /// The packet with its headers in one piece. `ip` octets of link-layer header come first.
+    ///
+    /// Packets that are to be cut apart stay as they are. Their headers are in one piece; octets moved in front
+    /// of the first cut would be missing behind it, for which the kernel panics where pieces are whole packets
+    /// (`skb_segment` with GSO_BY_FRAGS, since 3953c46c3ac7 in 4.8; seen with SCTP on 6.1.192).
     #[inline(always)]
     pub(crate) fn new(context: TcContext, ip: u32) -> Self {
         let wanted = ip + Self::DEEPEST;
         let wanted = if context.len() < wanted { context.len() } else { wanted };
-        if context.data() + wanted as usize > context.data_end() {
+        // SAFETY: the verifier turns a read of the context into a read of the packet's field.
+        let is_whole = unsafe { (*context.as_ptr().cast::<__sk_buff>()).gso_size } == 0;
+        if is_whole && context.data() + wanted as usize > context.data_end() {
             // SAFETY: the context is the program's own. On failure the headers stay out of reach and
             // the packet is judged by what can be read of it.
             let _ = unsafe { bpf_skb_pull_data(context.skb.skb, wanted) };

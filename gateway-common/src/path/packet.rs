@@ -130,11 +130,15 @@ impl Packet {
                 }
             }
             Protocol::SCTP => {
-                let sctp: Sctp = load(frame, at, payload, Sctp::LENGTH)?;
-                content.transport =
-                    if sctp.opens() { Transport::SctpInit } else { Transport::Sctp };
-                content.source_port = port(sctp.source);
-                content.destination_port = port(sctp.destination);
+                let ports: [[u8; 2]; 2] = load(frame, at, payload, Sctp::LENGTH)?;
+                content.source_port = port(ports[0]);
+                content.destination_port = port(ports[1]);
+                // Of several packets that are to be cut apart the chunks may be out of reach. None of them is
+                // an INIT, which is alone in its packet (RFC 9260 section 6.10).
+                content.transport = match frame.load::<Sctp>(at) {
+                    Some(sctp) if sctp.opens() => Transport::SctpInit,
+                    _ => Transport::Sctp,
+                };
             }
             Protocol::ICMP => {
                 let echo: IcmpEcho = load(frame, at, payload, IcmpEcho::LENGTH)?;
