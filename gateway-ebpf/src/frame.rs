@@ -162,14 +162,15 @@ impl Executor for XdpFrame {
     }
 }
 
-/// A packet as traffic control sees it.
-pub(crate) struct Skb {
+/// A packet as traffic control sees it. Where `SENDS_APART`, what most packets need is reached by calls as well,
+/// for a program that would be too large for the verifier or the stack otherwise.
+pub(crate) struct Skb<const SENDS_APART: bool = true> {
     context: TcContext,
     /// Octets of link-layer header before the IP header.
     ip: u32,
 }
 
-impl Memory for Skb {
+impl<const SENDS_APART: bool> Memory for Skb<SENDS_APART> {
     #[inline(always)]
     fn start(&self) -> usize {
         self.context.data()
@@ -181,7 +182,7 @@ impl Memory for Skb {
     }
 }
 
-impl Frame for Skb {
+impl<const SENDS_APART: bool> Frame for Skb<SENDS_APART> {
     #[inline(always)]
     fn length(&self) -> u32 {
         self.context.len()
@@ -193,7 +194,7 @@ impl Frame for Skb {
     }
 }
 
-impl Skb {
+impl<const SENDS_APART: bool> Skb<SENDS_APART> {
     /// Octets of IP and TCP header with all options.
     const DEEPEST: u32 = 20 + 60;
 
@@ -442,7 +443,7 @@ impl Skb {
     }
 }
 
-impl Executor for Skb {
+impl<const SENDS_APART: bool> Executor for Skb<SENDS_APART> {
     type Action = i32;
 
     #[inline(always)]

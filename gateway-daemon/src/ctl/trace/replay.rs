@@ -13,7 +13,7 @@ use gateway_common::map::{
     FragmentKey, Fragmented, Fragments, NatKey, Nats, OpeningNats, Openings, PortKey, PortMapping,
     Presence, Route, Service, Settings, UsageKey, Usages,
 };
-use gateway_common::path::{self, Arrival, Parts};
+use gateway_common::path::{self, Arrival, Parts, Passage};
 use gateway_common::tables::{self, Carried, FlowSlot, FragmentSlot, Insertion, Stage};
 use gateway_common::verdict::{ArpReply, Executor, Forward, Tell, Verdict, Way};
 use gateway_common::{LocalAddress, Reason, Ticks, TransitAddress};
@@ -318,4 +318,9 @@ impl Executor for Verdicts {
     }
 }
 
-impl Parts for Verdicts {}
+impl Parts for Verdicts {
+    /// Not by itself: each question is to be noted once.
+    fn go_on<T: tables::Tables>(&self, _: &T, _: &Settings, _: &FlowKey, _: &mut Passage) -> bool {
+        false
+    }
+}
