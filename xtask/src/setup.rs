@@ -36,8 +36,17 @@ pub(crate) enum Need {
 pub(crate) const ALL: [Need; 5] =
     [Need::KernelHalf, Need::KernelHalfLint, Need::Guests, Need::Sites, Need::Bench];
 
-const GUEST_PACKAGES: [&str; 6] =
-    ["busybox-static", "ethtool", "iproute2", "iputils-ping", "kmod", "qemu-system-x86"];
+/// With the packages of the tools that `vm-tests/kernels.toml` gives every guest.
+const GUEST_PACKAGES: [&str; 8] = [
+    "bpftool",
+    "busybox-static",
+    "ethtool",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "qemu-system-x86",
+    "traceroute",
+];
 const BENCH_PACKAGES: [&str; 3] = ["ethtool", "nftables", "util-linux"];
 const COMPILER_PACKAGES: [&str; 3] = ["cargo-web", "rust-web-src", "rustc-web"];
 /// An archive with these has a `rustc-web` that is new enough.
