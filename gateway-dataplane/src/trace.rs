@@ -385,6 +385,12 @@ mod tests {
                         | TransportDescription::EchoReply { .. },
                         Some(TransportHeader::Icmpv4(icmp)),
                     ) => assert_eq!(icmp.checksum, icmp.icmp_type.calc_checksum(data)),
+                    // It knows no SCTP: ports (RFC 9260 section 3.1), and the INIT chunk behind them.
+                    (TransportDescription::Sctp { .. }, None) => {
+                        assert_eq!((ip.protocol.0, data.len()), (132, 16 + usize::from(payload)));
+                        assert_eq!(data[..4], [0x0f, 0x1c, 0x0f, 0x1c]);
+                        assert_eq!((data[12], &data[4..8]), (1, [0; 4].as_slice()));
+                    }
                     (TransportDescription::Other(protocol), None) => {
                         assert_eq!(ip.protocol.0, protocol.0);
                     }
