@@ -324,23 +324,24 @@ impl FragmentSlot for MemoryFragments {
 
 /// What to do with a frame that came in on a LAN interface; see [`path::lan`].
 pub fn lan(frame: &[u8], tables: &MemoryTables, arrival: Arrival) -> Verdict {
-    path::lan(&Bytes(frame), tables, arrival, &Note)
+    path::lan(&Bytes(frame), tables, arrival, &Verdicts)
 }
 
 /// What to do with a packet that came out of a link; see [`path::link`].
 pub fn link(frame: &[u8], tables: &MemoryTables, arrival: Arrival) -> Verdict {
-    path::link(&Bytes(frame), tables, arrival, &Note)
+    path::link(&Bytes(frame), tables, arrival, &Verdicts)
 }
 
 /// What to do with a frame before it enters the stack; see [`path::guard`].
 pub fn guard(frame: &[u8], tables: &MemoryTables, arrival: Arrival) -> Verdict {
-    path::guard(&Bytes(frame), tables, arrival, &Note)
+    path::guard(&Bytes(frame), tables, arrival, &Verdicts)
 }
 
-/// Notes the verdict instead of carrying it out.
-struct Note;
+/// Gives the verdict back instead of carrying it out.
+#[derive(Clone, Copy, Debug)]
+pub struct Verdicts;
 
-impl Executor for Note {
+impl Executor for Verdicts {
     type Action = Verdict;
 
     fn pass(&self) -> Verdict {
@@ -364,7 +365,7 @@ impl Executor for Note {
     }
 }
 
-impl Parts for Note {}
+impl Parts for Verdicts {}
 
 /// Carries a verdict out on a frame in memory, as the kernel half does on a packet. The frame of a
 /// verdict made for other bytes may come out wrong but never panics.

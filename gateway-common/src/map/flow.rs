@@ -234,16 +234,6 @@ pub struct Endpoints<A> {
     pub service_port: Port,
 }
 
-impl Endpoints<LocalAddress> {
-    /// None yet.
-    pub const NONE: Self = Self {
-        client: LocalAddress(Ipv4::NONE),
-        service: LocalAddress(Ipv4::NONE),
-        client_port: Port::NONE,
-        service_port: Port::NONE,
-    };
-}
-
 impl<A: Into<Ipv4>> Endpoints<A> {
     /// The same ends, about to be written into a packet, which does not tell kinds of address apart.
     #[inline(always)]

@@ -7,16 +7,16 @@
 use std::cell::RefCell;
 
 use gateway_common::desired::Tables;
-use gateway_common::host::Bytes;
+use gateway_common::host::{Bytes, Verdicts};
 use gateway_common::map::{
     Allow, AllowKey, BackendKey, Counter, Flow, FlowCount, FlowKey, Flows, FragmentHead,
     FragmentKey, Fragmented, Fragments, NatKey, Nats, OpeningNats, Openings, PortKey, PortMapping,
     Presence, Route, Service, Settings, UsageKey, Usages,
 };
-use gateway_common::path::{self, Arrival, Parts, Passage};
+use gateway_common::path::{self, Arrival};
 use gateway_common::tables::{self, Carried, FlowSlot, FragmentSlot, Insertion, Stage};
-use gateway_common::verdict::{ArpReply, Executor, Forward, Tell, Verdict, Way};
-use gateway_common::{LocalAddress, Reason, Ticks, TransitAddress};
+use gateway_common::verdict::{Verdict, Way};
+use gateway_common::{LocalAddress, Ticks, TransitAddress};
 use gateway_dataplane::{InspectError, Inspector, Program};
 
 /// The entries that programs write, as they are now.
@@ -289,38 +289,4 @@ impl FragmentSlot for Datagram {
     }
 
     fn set_seen(&self, _: usize, _: u32) {}
-}
-
-/// Gives verdicts back.
-struct Verdicts;
-
-impl Executor for Verdicts {
-    type Action = Verdict;
-
-    fn pass(&self) -> Verdict {
-        Verdict::Pass
-    }
-
-    fn refuse(&self, reason: Reason) -> Verdict {
-        Verdict::Refuse(reason)
-    }
-
-    fn answer(&self, reply: &ArpReply) -> Verdict {
-        Verdict::Answer(*reply)
-    }
-
-    fn tell(&self, tell: &Tell) -> Verdict {
-        Verdict::Tell(*tell)
-    }
-
-    fn forward(&self, forward: &Forward) -> Verdict {
-        Verdict::Forward(*forward)
-    }
-}
-
-impl Parts for Verdicts {
-    /// Not by itself: each question is to be noted once.
-    fn go_on<T: tables::Tables>(&self, _: &T, _: &Settings, _: &FlowKey, _: &mut Passage) -> bool {
-        false
-    }
 }

@@ -40,10 +40,11 @@ impl Scene<'_> {
         let mut asked = replayed.asked.iter().peekable();
         let mut is_first_route = true;
         while let Some(one) = asked.next() {
-            // Each flow and each reply is looked for among confirmed ones first, then among the others.
+            // Each flow and each reply is looked for among confirmed ones first, then among the others; a
+            // flow that is not simply gone on with is looked for again. The last answer counts.
             let next = asked.peek().copied();
             let step = match (one, next) {
-                (Asked::Flow(key, None), Some(Asked::Flow(same, _))) if key == same => continue,
+                (Asked::Flow(key, _), Some(Asked::Flow(same, _))) if key == same => continue,
                 (Asked::Nat(key, None), Some(Asked::Nat(same, _))) if key == same => continue,
                 (Asked::Presence(offset, found), _) => {
                     steps.push(self.presence(*offset, found.map(|it| it.kind())));
