@@ -20,15 +20,19 @@ const HEADERS: u32 = 28;
 pub fn traceroutes(lab: &Lab) -> Result<String> {
     let client = &lab.site(&EDGE_A).client;
     let (echo, files) = (ECHO_PORT.to_string(), FILES_PORT.to_string());
-    let udp = traceroute(client, &["-U", "-p", &echo], ECHO.address(), 3).context("by UDP")?;
+    traceroute(client, &["-U", "-p", &echo], ECHO.address(), 3).context("by UDP")?;
     traceroute(client, &["-T", "-p", &files], FILES.address(), 3).context("by TCP")?;
     traceroute(client, &["-I"], AGENT_B.address(), 4).context("by ICMP, over the hub")?;
-    let (hops, _) = udp.rsplit_once('\n').unwrap_or((&udp, ""));
-    Ok(format!("to the cloud, by UDP: {}", hops.split_whitespace().collect::<Vec<_>>().join(" ")))
+    Ok(format!(
+        "from edge A to the cloud by UDP and TCP 3 hops, each {} or {}; to edge B by ICMP 4, each {}",
+        ECHO.address(),
+        FILES.address(),
+        AGENT_B.address(),
+    ))
 }
 
-/// Runs traceroute, which must find `address` at each of `hops` hops and stop there. Returns its lines.
-fn traceroute(from: &Namespace, how: &[&str], address: Ipv4Addr, hops: usize) -> Result<String> {
+/// Runs traceroute, which must find `address` at each of `hops` hops and stop there.
+fn traceroute(from: &Namespace, how: &[&str], address: Ipv4Addr, hops: usize) -> Result<()> {
     let mut command = Command::new("traceroute");
     command.args(["-n", "-q", "1", "-w", "10", "-m", "8"]).args(how).arg(address.to_string());
     let output = from.output(&mut command, BOUND)?;
@@ -40,7 +44,7 @@ fn traceroute(from: &Namespace, how: &[&str], address: Ipv4Addr, hops: usize) ->
         output.status.success() && lines.len() == hops && lines.iter().all(is_there),
         "{address} is not at each of {hops} hops: {text}{complaint}"
     );
-    Ok(lines.join("\n"))
+    Ok(())
 }
 
 /// A packet of 1500 octets that must not be fragmented, from edge A's client to the cloud: its kernel is told
@@ -54,10 +58,7 @@ pub fn path_mtu(lab: &Lab) -> Result<String> {
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let mtu: u32 = digits.parse().with_context(|| format!("no MTU: {told}"))?;
     ensure!((1280..1500).contains(&mtu), "an MTU of {mtu}: {told}");
-    ensure!(
-        told.contains(&format!("From {to}")) || told.contains("local error"),
-        "told by another than the presence: {told}"
-    );
+    ensure!(told.contains(&format!("From {to}")), "told by another than the presence: {told}");
     let route = client.ip(&format!("route get {to}"))?;
     ensure!(route.contains(&format!("mtu {mtu}")), "the client's kernel does not know: {route}");
     let fits = ping(client, mtu, to)?;
