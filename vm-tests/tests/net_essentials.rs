@@ -1,23 +1,15 @@
 //! The main job on real traffic, with nothing but the lab's own programs, `ip` and `ping`: on the
 //! host, and in guests with their kernels' WireGuard.
 
-use std::io;
-use std::net::UdpSocket;
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
-use vm_tests::lab::plan::{ECHO, ECHO_PORT, EDGE_A, SITES};
+use vm_tests::lab::plan::SITES;
 use vm_tests::lab::sweep::leftovers;
-use vm_tests::lab::wait::wait_until;
 use vm_tests::lab::{Lab, scenario};
 
 /// Enough for thousands of packets and many TCP windows, little enough for an emulated guest.
 const DOWNLOAD: u64 = 4_000_000;
-
-/// Long enough for a link to make its handshake first.
-const REFUSAL_BOUND: Duration = Duration::from_secs(10);
 
 /// Runs `steps` in a lab with every wire watched, then takes the lab down.
 fn in_a_lab(choices: Choices, steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
@@ -69,30 +61,6 @@ fn sites_use_each_others_services_with_xdp_on_the_lan() -> Result<()> {
         }
         use_each_other(lab)
     })
-}
-
-/// A back end's "port unreachable" crosses both gateways and becomes what a local one would be.
-#[test]
-fn a_port_that_nobody_serves_is_told_to_the_client() -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), Choices::default())?;
-    let outcome = lab.start_gateways().and_then(|()| {
-        lab.site(&EDGE_A).client.run(|| {
-            let socket = UdpSocket::bind("0.0.0.0:0")?;
-            socket.connect(ECHO.at(ECHO_PORT))?;
-            socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-            wait_until("a refusal by the port", REFUSAL_BOUND, || {
-                let sent = socket.send(b"hello").and_then(|_| socket.recv(&mut [0; 16]));
-                match sent.map_err(|error| error.kind()) {
-                    Err(io::ErrorKind::ConnectionRefused) => Ok(Some(())),
-                    Err(_) => Ok(None),
-                    Ok(_) => bail!("somebody answered although no server runs"),
-                }
-            })
-        })?
-    });
-    let logs = lab.logs();
-    lab.down()?;
-    outcome.context(logs)
 }
 
 #[test]
