@@ -150,15 +150,12 @@ fn generation(gateway: &Gateway) -> Result<u64> {
 }
 
 fn with(health: &str, steps: impl FnOnce(&mut Lab, &mut Hosts) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), Choices::default())?;
-    declare(lab.gateway(&CLOUD), health, "use")?;
-    let mut hosts = Hosts::up(&lab)?;
-    lab.start_gateways()?;
-    let outcome = steps(&mut lab, &mut hosts);
-    let outcome = outcome.with_context(|| lab.site(&CLOUD).gateway.log_tail());
-    drop(hosts);
-    lab.down()?;
-    outcome
+    Lab::network(LabName::unique(), Choices::default())?.during(|lab| {
+        declare(lab.gateway(&CLOUD), health, "use")?;
+        let mut hosts = Hosts::up(lab)?;
+        lab.start_gateways()?;
+        steps(lab, &mut hosts)
+    })
 }
 
 #[test]
@@ -305,10 +302,8 @@ fn a_back_end_that_nobody_asks_about_is_reported_when_its_address_is_not_resolve
 
 #[test]
 fn the_demo_shows_a_back_end_that_fails_over() -> Result<()> {
-    let mut lab = Lab::up(LabName::unique(), Choices::default())?;
-    let outcome = failover::back_end_fails_over(&mut lab);
-    let outcome = outcome.with_context(|| lab.site(&CLOUD).gateway.log_tail());
-    lab.down()?;
-    ensure!(outcome?.contains("20 of 20"), "no connection was counted");
+    let lab = Lab::up(LabName::unique(), Choices::default())?;
+    let told = lab.during(failover::back_end_fails_over)?;
+    ensure!(told.contains("20 of 20"), "no connection was counted: {told}");
     Ok(())
 }

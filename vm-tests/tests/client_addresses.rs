@@ -57,10 +57,10 @@ fn presence_of(client: Ipv4Addr) -> Ipv4Addr {
 }
 
 fn in_a_lab(steps: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), Choices::default())?;
-    let outcome = prepare(&mut lab).and_then(|()| steps(&lab)).with_context(|| lab.logs());
-    lab.down()?;
-    outcome
+    Lab::network(LabName::unique(), Choices::default())?.during(|lab| {
+        prepare(lab)?;
+        steps(lab)
+    })
 }
 
 fn prepare(lab: &mut Lab) -> Result<()> {

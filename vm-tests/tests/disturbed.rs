@@ -27,12 +27,12 @@ const BOUND: Duration = Duration::from_secs(30);
 
 /// Runs `steps` with one gateway, edge A's, that runs or does not.
 fn with(choices: Choices, started: bool, steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), choices)?;
-    let outcome = if started { lab.gateway(&EDGE_A).start() } else { Ok(()) };
-    let outcome = outcome.and_then(|()| steps(&mut lab));
-    let outcome = outcome.with_context(|| lab.site(&EDGE_A).gateway.log_tail());
-    lab.down()?;
-    outcome
+    Lab::network(LabName::unique(), choices)?.during(|lab| {
+        if started {
+            lab.gateway(&EDGE_A).start()?;
+        }
+        steps(lab)
+    })
 }
 
 fn pins(instance: &str) -> PathBuf {

@@ -19,14 +19,11 @@ const LENGTH: usize = 4000;
 const PORT: u16 = 47_000;
 
 fn in_a_lab(choices: Choices, steps: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
-    let lab = Lab::up(LabName::unique(), choices)?;
-    // The link's handshake, the neighbours and the flow of the ports used below.
-    let outcome = scenario::datagrams(&lab)
-        .context("small datagrams")
-        .and_then(|_| steps(&lab))
-        .with_context(|| lab.logs());
-    lab.down()?;
-    outcome
+    Lab::up(LabName::unique(), choices)?.during(|lab| {
+        // The link's handshake, the neighbours and the flow of the ports used below.
+        scenario::datagrams(lab).context("small datagrams")?;
+        steps(lab)
+    })
 }
 
 #[test]

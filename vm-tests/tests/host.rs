@@ -11,7 +11,6 @@ use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::namespace::Namespace;
 use vm_tests::lab::plan::{CLOUD, ECHO, ECHO_PORT, EDGE_A, FILES, FILES_PORT, GATEWAY, SitePlan};
-use vm_tests::lab::sweep::leftovers;
 use vm_tests::lab::traffic::{self, Conversation};
 use vm_tests::lab::wait::wait_for;
 use vm_tests::lab::{Lab, binaries, scenario};
@@ -81,31 +80,23 @@ fn serve(lab: &mut Lab, place: &Namespace, name: &str, address: Ipv4Addr) -> Res
 
 /// Runs `steps` in a lab whose edge A has its gateway host and a container taking part.
 fn with_host(steps: impl FnOnce(&mut Lab, &Namespace) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), Choices::default())?;
-    let name = lab.name().clone();
-    let outcome = prepared(&mut lab, steps).with_context(|| lab.logs());
-    lab.down()?;
-    outcome?;
-    ensure!(leftovers(&name)?.is_empty());
-    Ok(())
-}
-
-fn prepared(lab: &mut Lab, steps: impl FnOnce(&mut Lab, &Namespace) -> Result<()>) -> Result<()> {
-    let container = make_container(lab)?;
-    edit(lab, &EDGE_A, |text| {
-        text + "\n[host]\nnetworks = [\"172.17.0.0/24\"]\n" + &rules_and_services(&EDGE_A)
-    })?;
-    edit(lab, &CLOUD, |text| {
-        let edge_a = format!("transit = \"{}\"\nclient_{NETWORKS}", EDGE_A.transit);
-        let all = edge_a.replace("/24\"]", "/24\", \"172.17.0.0/24\"]");
-        text.replace(&edge_a, &all) + &rules_and_services(&CLOUD)
-    })?;
-    lab.start_gateways()?;
-    lab.start_servers()?;
-    let host = lab.site(&EDGE_A).gateway.namespace().clone();
-    serve(lab, &host, "hosted", GATEWAY)?;
-    serve(lab, &container, "boxed", CONTAINER)?;
-    steps(lab, &container)
+    Lab::network(LabName::unique(), Choices::default())?.during(|lab| {
+        let container = make_container(lab)?;
+        edit(lab, &EDGE_A, |text| {
+            text + "\n[host]\nnetworks = [\"172.17.0.0/24\"]\n" + &rules_and_services(&EDGE_A)
+        })?;
+        edit(lab, &CLOUD, |text| {
+            let edge_a = format!("transit = \"{}\"\nclient_{NETWORKS}", EDGE_A.transit);
+            let all = edge_a.replace("/24\"]", "/24\", \"172.17.0.0/24\"]");
+            text.replace(&edge_a, &all) + &rules_and_services(&CLOUD)
+        })?;
+        lab.start_gateways()?;
+        lab.start_servers()?;
+        let host = lab.site(&EDGE_A).gateway.namespace().clone();
+        serve(lab, &host, "hosted", GATEWAY)?;
+        serve(lab, &container, "boxed", CONTAINER)?;
+        steps(lab, &container)
+    })
 }
 
 fn use_echo(place: &Namespace, server: SocketAddrV4, name: &str) -> Result<Conversation> {
@@ -206,8 +197,6 @@ fn the_hosts_own_way_in_is_made_again_and_goes_with_the_data_path() -> Result<()
 /// What the demo shows, on a lab as it is without this test.
 #[test]
 fn the_host_becomes_a_client_while_traffic_goes_on() -> Result<()> {
-    let mut lab = Lab::up(LabName::unique(), Choices::default())?;
-    let outcome = scenario::gateway_host_calls_cloud(&mut lab).with_context(|| lab.logs());
-    lab.down()?;
-    outcome.map(drop)
+    let lab = Lab::up(LabName::unique(), Choices::default())?;
+    lab.during(scenario::gateway_host_calls_cloud).map(drop)
 }

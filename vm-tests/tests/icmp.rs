@@ -18,15 +18,12 @@ const BOUND: Duration = Duration::from_secs(30);
 const MESSAGE_TOO_LONG: i32 = 90;
 
 fn in_a_lab(choices: Choices, steps: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
-    let lab = Lab::up(LabName::unique(), choices)?;
-    // The links' handshakes and the neighbours of all that is asked below.
-    let outcome = scenario::datagrams(&lab)
-        .and_then(|_| scenario::pings(&lab))
-        .context("small packets")
-        .and_then(|_| steps(&lab))
-        .with_context(|| lab.logs());
-    lab.down()?;
-    outcome
+    Lab::up(LabName::unique(), choices)?.during(|lab| {
+        // The links' handshakes and the neighbours of all that is asked below.
+        scenario::datagrams(lab).context("small datagrams")?;
+        scenario::pings(lab).context("small pings")?;
+        steps(lab)
+    })
 }
 
 #[test]
@@ -77,13 +74,10 @@ fn a_datagram_that_is_too_big_comes_in_fragments_the_next_time() -> Result<()> {
 /// program is told as if the server stood beside it.
 #[test]
 fn a_closed_port_is_told_to_the_clients_program() -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), Choices::default())?;
-    let outcome = lab
-        .start_gateways()
-        .and_then(|()| [&ECHO, &AGENT_B].into_iter().try_for_each(|it| must_be_closed(&lab, it)))
-        .with_context(|| lab.logs());
-    lab.down()?;
-    outcome
+    Lab::network(LabName::unique(), Choices::default())?.during(|lab| {
+        lab.start_gateways()?;
+        [&ECHO, &AGENT_B].into_iter().try_for_each(|it| must_be_closed(lab, it))
+    })
 }
 
 fn must_be_closed(lab: &Lab, service: &ServicePlan) -> Result<()> {

@@ -27,11 +27,10 @@ use wireguard_control::Key;
 const BOUND: Duration = Duration::from_secs(60);
 
 fn in_a_lab(steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), Choices::default())?;
-    let outcome = lab.start_servers().and_then(|()| steps(&mut lab));
-    let logs = lab.logs();
-    lab.down()?;
-    outcome.context(logs)
+    Lab::network(LabName::unique(), Choices::default())?.during(|lab| {
+        lab.start_servers()?;
+        steps(lab)
+    })
 }
 
 /// Changes a gateway's site file.

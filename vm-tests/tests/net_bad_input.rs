@@ -148,20 +148,15 @@ fn root_is_asked_for() -> Result<()> {
 
 /// Runs `steps` in a lab in which a connection is open; it must live on.
 fn in_a_lab(steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::up(LabName::unique(), Choices::default())?;
-    let outcome = undisturbed(&mut lab, steps).with_context(|| lab.logs());
-    lab.down()?;
-    outcome
-}
-
-fn undisturbed(lab: &mut Lab, steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    let client = lab.site(&EDGE_A).client.clone();
-    let mut conversation = client.run(|| Conversation::open(ECHO.at(ECHO_PORT)))??;
-    conversation.say("before", BOUND)?;
-    steps(lab)?;
-    conversation.say("after", BOUND).context("a connection older than the mistake")?;
-    scenario::edges_call_cloud(lab).context("a new connection after the mistake")?;
-    scenario::edge_calls_edge(lab).context("a new connection after the mistake").map(drop)
+    Lab::up(LabName::unique(), Choices::default())?.during(|lab| {
+        let client = lab.site(&EDGE_A).client.clone();
+        let mut conversation = client.run(|| Conversation::open(ECHO.at(ECHO_PORT)))??;
+        conversation.say("before", BOUND)?;
+        steps(lab)?;
+        conversation.say("after", BOUND).context("a connection older than the mistake")?;
+        scenario::edges_call_cloud(lab).context("a new connection after the mistake")?;
+        scenario::edge_calls_edge(lab).context("a new connection after the mistake").map(drop)
+    })
 }
 
 fn started(lab: &Lab, mistake: &Mistake) -> Result<()> {

@@ -5,35 +5,24 @@ use anyhow::{Context, Result, ensure};
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::plan::SITES;
-use vm_tests::lab::sweep::leftovers;
 use vm_tests::lab::{Lab, scenario};
 
 /// Enough for thousands of packets and many TCP windows, little enough for an emulated guest.
 const DOWNLOAD: u64 = 4_000_000;
 
-/// Runs `steps` in a lab with every wire watched, then takes the lab down.
+/// Runs `steps` in a lab with every wire watched.
 fn in_a_lab(choices: Choices, steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), choices)?;
-    let name = lab.name().clone();
-    let outcome = watched(&mut lab, steps).with_context(|| lab.logs());
-    lab.down()?;
-    outcome?;
-    assert_eq!(leftovers(&name)?, Vec::<String>::new());
-    Ok(())
-}
-
-fn watched(lab: &mut Lab, steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    lab.start_gateways()?;
-    lab.start_servers()?;
-    let sniffers = lab.sniff()?;
-    let outcome = steps(lab);
-    let mut findings = Vec::new();
-    for (place, sniffer) in sniffers {
-        findings.push((place, sniffer.finish()?));
-    }
-    outcome?;
-    findings[0].1.must_be_busy_and_clean().context(findings[0].0)?;
-    findings.iter().try_for_each(|(place, it)| it.must_be_clean().context(*place))
+    Lab::up(LabName::unique(), choices)?.during(|lab| {
+        let sniffers = lab.sniff()?;
+        let outcome = steps(lab);
+        let mut findings = Vec::new();
+        for (place, sniffer) in sniffers {
+            findings.push((place, sniffer.finish()?));
+        }
+        outcome?;
+        findings[0].1.must_be_busy_and_clean().context(findings[0].0)?;
+        findings.iter().try_for_each(|(place, it)| it.must_be_clean().context(*place))
+    })
 }
 
 fn use_each_other(lab: &mut Lab) -> Result<()> {

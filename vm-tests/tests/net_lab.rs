@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddrV4, UdpSocket};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::sys::signal::kill;
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
@@ -40,6 +40,17 @@ fn nothing_is_left_behind() -> Result<()> {
     let name = lab.name().clone();
     assert!(!leftovers(&name)?.is_empty());
     lab.down()?;
+    assert_eq!(leftovers(&name)?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn steps_that_fail_are_told_with_the_logs_and_leave_nothing() -> Result<()> {
+    let lab = network()?;
+    let name = lab.name().clone();
+    let outcome = lab.during(|lab| -> Result<()> { bail!("a step in {}", lab.name()) });
+    let said = outcome.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(said.contains(&format!("a step in {name}")) && said.contains("log of cloud"), "{said}");
     assert_eq!(leftovers(&name)?, Vec::<String>::new());
     Ok(())
 }

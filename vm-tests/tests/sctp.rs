@@ -31,26 +31,21 @@ fn socket() -> Result<Socket> {
 
 #[test]
 fn associations_go_there_and_back_and_keep_their_ports() -> Result<()> {
-    let lab = Lab::up(LabName::unique(), Choices::default())?;
-    let outcome = steps(&lab).with_context(|| lab.logs());
-    lab.down()?;
-    outcome
-}
-
-fn steps(lab: &Lab) -> Result<()> {
-    scenario::datagrams(lab).context("links and neighbours")?;
-    let listener = lab.site(&CLOUD).server.run(|| -> Result<Socket> {
-        let listener = socket()?;
-        listener.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ECHO_PORT).into())?;
-        listener.listen(4)?;
-        Ok(listener)
-    })??;
-    exchange(lab, &listener, &EDGE_A, CLIENT_PORT)?;
-    exchange(lab, &listener, &EDGE_B, CLIENT_PORT + 1)?;
-    let flows = lab.site(&CLOUD).gateway.ctl("flow list --protocol sctp")?;
-    let flows = flows.as_array().cloned().unwrap_or_default();
-    ensure!(flows.len() == 2, "{flows:?}");
-    closed(lab)
+    Lab::up(LabName::unique(), Choices::default())?.during(|lab| {
+        scenario::datagrams(lab).context("links and neighbours")?;
+        let listener = lab.site(&CLOUD).server.run(|| -> Result<Socket> {
+            let listener = socket()?;
+            listener.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, ECHO_PORT).into())?;
+            listener.listen(4)?;
+            Ok(listener)
+        })??;
+        exchange(lab, &listener, &EDGE_A, CLIENT_PORT)?;
+        exchange(lab, &listener, &EDGE_B, CLIENT_PORT + 1)?;
+        let flows = lab.site(&CLOUD).gateway.ctl("flow list --protocol sctp")?;
+        let flows = flows.as_array().cloned().unwrap_or_default();
+        ensure!(flows.len() == 2, "{flows:?}");
+        closed(lab)
+    })
 }
 
 /// Sends a text from a site's client and gets it back from whoever `listener` takes it from.

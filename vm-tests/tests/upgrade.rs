@@ -11,7 +11,6 @@ use gateway_common::map::ABI;
 use vm_tests::lab::gateway::{Build, Choices, Gateway};
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::plan::{CLOUD, ECHO, ECHO_PORT, EDGE_A, SITES};
-use vm_tests::lab::sweep::leftovers;
 use vm_tests::lab::traffic::Conversation;
 use vm_tests::lab::{Lab, scenario};
 
@@ -19,13 +18,7 @@ const DOWNLOAD: u64 = 8_000_000;
 const BOUND: Duration = Duration::from_secs(60);
 
 fn in_a_lab(steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::up(LabName::unique(), Choices::default())?;
-    let name = lab.name().clone();
-    let outcome = steps(&mut lab).with_context(|| lab.logs());
-    lab.down()?;
-    outcome?;
-    assert_eq!(leftovers(&name)?, Vec::<String>::new());
-    Ok(())
+    Lab::up(LabName::unique(), Choices::default())?.during(steps)
 }
 
 fn pins(gateway: &Gateway) -> PathBuf {

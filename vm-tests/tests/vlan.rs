@@ -10,7 +10,6 @@ use vm_tests::lab::gateway::{Choices, START_BOUND};
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::namespace::Namespace;
 use vm_tests::lab::plan::{ECHO, ECHO_PORT, EDGE_A, FILES, FILES_PORT, SITES};
-use vm_tests::lab::sweep::leftovers;
 use vm_tests::lab::wait::wait_until;
 use vm_tests::lab::{Lab, join, scenario, traffic};
 
@@ -23,13 +22,7 @@ fn tagged() -> Choices {
 }
 
 fn in_a_lab(choices: Choices, steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    let mut lab = Lab::network(LabName::unique(), choices)?;
-    let name = lab.name().clone();
-    let outcome = steps(&mut lab).with_context(|| lab.logs());
-    lab.down()?;
-    outcome?;
-    assert_eq!(leftovers(&name)?, Vec::<String>::new());
-    Ok(())
+    Lab::network(LabName::unique(), choices)?.during(steps)
 }
 
 #[test]

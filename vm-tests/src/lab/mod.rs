@@ -2,7 +2,8 @@
 //! namespaces. The demo, `lab up` and the tests share it.
 //!
 //! A lab has a name, and everything it makes carries it. It is removed when the value is dropped,
-//! by [`Lab::down`] where the outcome matters, and by [`sweep`] whatever became of its process.
+//! by [`Lab::down`] where the outcome matters, after a test's steps by [`Lab::during`], and by [`sweep`]
+//! whatever became of its process.
 
 pub mod applications;
 pub mod binaries;
@@ -228,6 +229,17 @@ impl Lab {
             format!("    log of {} ends:\n{}", site.plan.name, site.gateway.log_tail())
         });
         tails.collect()
+    }
+
+    /// Takes a test's steps in the lab and then removes it. Fails as the steps do, with the ends of the
+    /// gateways' logs; otherwise if it cannot be removed or anything of it is left.
+    pub fn during<T>(mut self, steps: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let name = self.name.clone();
+        let value = steps(&mut self).with_context(|| self.logs())?;
+        self.down()?;
+        let left = sweep::leftovers(&name)?;
+        ensure!(left.is_empty(), "left behind: {}", left.join("; "));
+        Ok(value)
     }
 
     /// Removes everything and says whether that was possible.
