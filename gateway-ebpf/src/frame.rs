@@ -162,15 +162,14 @@ impl Executor for XdpFrame {
     }
 }
 
-/// A packet as traffic control sees it. Where `SENDS_APART`, what most packets need is reached by calls as well,
-/// for a program that would be too large for the verifier or the stack otherwise.
-pub(crate) struct Skb<const SENDS_APART: bool = true> {
+/// A packet as traffic control sees it.
+pub(crate) struct Skb {
     context: TcContext,
     /// Octets of link-layer header before the IP header.
     ip: u32,
 }
 
-impl<const SENDS_APART: bool> Memory for Skb<SENDS_APART> {
+impl Memory for Skb {
     #[inline(always)]
     fn start(&self) -> usize {
         self.context.data()
@@ -182,7 +181,7 @@ impl<const SENDS_APART: bool> Memory for Skb<SENDS_APART> {
     }
 }
 
-impl<const SENDS_APART: bool> Frame for Skb<SENDS_APART> {
+impl Frame for Skb {
     #[inline(always)]
     fn length(&self) -> u32 {
         self.context.len()
@@ -194,7 +193,7 @@ impl<const SENDS_APART: bool> Frame for Skb<SENDS_APART> {
     }
 }
 
-impl<const SENDS_APART: bool> Skb<SENDS_APART> {
+impl Skb {
     /// Octets of IP and TCP header with all options.
     const DEEPEST: u32 = 20 + 60;
 
@@ -443,7 +442,7 @@ impl<const SENDS_APART: bool> Skb<SENDS_APART> {
     }
 }
 
-impl<const SENDS_APART: bool> Executor for Skb<SENDS_APART> {
+impl Executor for Skb {
     type Action = i32;
 
     #[inline(always)]

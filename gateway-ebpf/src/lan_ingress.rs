@@ -8,7 +8,7 @@ use crate::frame::{ETHERNET, Skb};
 /// Translates what this site's hosts send to presences and hands it to a link.
 #[classifier]
 pub(crate) fn lan_ingress(context: TcContext) -> i32 {
-    let packet = Skb::<false>::new(context, ETHERNET);
+    let packet = Skb::new(context, ETHERNET);
     let tables = packet.tables();
     path::lan(&packet, &tables, packet.arrival(), &packet)
 }

@@ -18,7 +18,7 @@ static LINK_HEADER: aya_ebpf::Global<u32> = aya_ebpf::Global::new(0);
 pub(crate) fn link_ingress(context: TcContext) -> i32 {
     let header = if SkbHook(context.skb.skb).is_dry_run() { ETHERNET } else { LINK_HEADER.load() };
 
-    let packet = <Skb>::new(context, header);
+    let packet = Skb::new(context, header);
     let tables = packet.tables();
     path::link(&packet, &tables, packet.arrival(), &packet)
 }

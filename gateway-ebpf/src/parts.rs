@@ -18,7 +18,7 @@ use crate::{
     tables::{Numbers, given, passing},
 };
 
-impl<const SENDS_APART: bool> Parts for Skb<SENDS_APART> {
+impl Parts for Skb {
     #[inline(always)]
     fn follow<T: Tables>(
         &self,
@@ -35,17 +35,6 @@ impl<const SENDS_APART: bool> Parts for Skb<SENDS_APART> {
         content.source_port = Port::new((answer >> 16) as u16);
         content.destination_port = Port::new(answer as u16);
         Ok(())
-    }
-
-    #[inline(always)]
-    fn go_on<T: Tables>(
-        &self,
-        tables: &T,
-        settings: &Settings,
-        key: &FlowKey,
-        passage: &mut Passage,
-    ) -> bool {
-        !SENDS_APART && path::go_on(tables, settings, key, passage)
     }
 
     #[inline(always)]
@@ -76,12 +65,8 @@ impl<const SENDS_APART: bool> Parts for Skb<SENDS_APART> {
     }
 
     #[inline(always)]
-    fn send<F: Frame, T: Tables>(&self, _: &F, tables: &T, _: Arrival, passage: &Passage) -> i32 {
-        if SENDS_APART {
-            send(self.raw(), self.ip(), (&raw const *passage).cast())
-        } else {
-            path::send(self, tables, self.ip(), passage, self)
-        }
+    fn send<F: Frame, T: Tables>(&self, _: &F, _: &T, _: Arrival, passage: &Passage) -> i32 {
+        send(self.raw(), self.ip(), (&raw const *passage).cast())
     }
 
     #[inline(always)]
@@ -96,7 +81,7 @@ impl<const SENDS_APART: bool> Parts for Skb<SENDS_APART> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn follow(skb: *mut __sk_buff, ip: u32, from_link: u32, ports: u32) -> u64 {
-    let packet = <Skb>::again(skb, ip);
+    let packet = Skb::again(skb, ip);
     let tables = packet.tables();
     let Some(header) = packet.load::<Ipv4Header>(ip) else { return refused(Reason::Truncated) };
     let ports = [Port::new((ports >> 16) as u16), Port::new(ports as u16)];
@@ -125,7 +110,7 @@ extern "C" fn carry(
         return Reason::KernelRefused as u32;
     };
     let key: FlowKey = transmute!([first, second]);
-    match path::carry(&<Skb>::again(skb, 0).tables(), settings, &key, passage) {
+    match path::carry(&Skb::again(skb, 0).tables(), settings, &key, passage) {
         Ok(true) => 0,
         Ok(false) => UNKNOWN,
         Err(reason) => reason as u32,
@@ -146,7 +131,7 @@ extern "C" fn open(
         return Reason::KernelRefused as u32;
     };
     let key: FlowKey = transmute!([first, second]);
-    match path::open(&<Skb>::again(skb, 0).tables(), settings, &key, passage) {
+    match path::open(&Skb::again(skb, 0).tables(), settings, &key, passage) {
         Ok(()) => 0,
         Err(reason) => reason as u32,
     }
@@ -156,7 +141,7 @@ extern "C" fn open(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn send(skb: *mut __sk_buff, ip: u32, passage: *const Numbers) -> i32 {
-    let packet = <Skb>::again(skb, ip);
+    let packet = Skb::again(skb, ip);
     let Some(passage) = passing(passage) else { return packet.failed() };
     path::send(&packet, &packet.tables(), packet.ip(), passage, &packet)
 }
@@ -165,7 +150,7 @@ extern "C" fn send(skb: *mut __sk_buff, ip: u32, passage: *const Numbers) -> i32
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn refuse(skb: *mut __sk_buff, ip: u32, from_link: u32, reason: u32, mtu: u32) -> i32 {
-    let packet = <Skb>::again(skb, ip);
+    let packet = Skb::again(skb, ip);
     let tables = packet.tables();
     let reason = Reason::from_number(reason as u8).unwrap_or(Reason::KernelRefused);
     let refusal = Refusal { reason, side: side(from_link), mtu };

@@ -17,17 +17,19 @@ use crate::{
 /// Lets a flow that is confirmed, and was judged since the tables changed, carry a packet: what [`carry`] does,
 /// for nearly all packets there are. `false` for any other, or if it is to be refused: ask [`carry`].
 #[inline(always)]
-pub fn go_on<T: Tables>(
+pub(super) fn go_on<T: Tables>(
     tables: &T,
     settings: &Settings,
     key: &FlowKey,
     passage: &mut Passage,
 ) -> bool {
+    let content = &passage.content;
+    if !content.is_plain() {
+        return false;
+    }
     let Some(slot) = tables.flow(Stage::Confirmed, key) else { return false };
     let flow = slot.read();
-    let content = &passage.content;
     if flow.generation != settings.generation
-        || content.transport == Transport::Error
         || !flow::is_alive(&flow, settings, passage.now)
         || check_reply(&flow, content, passage.direction, passage.origin).is_err()
     {

@@ -22,12 +22,7 @@ pub(super) trait Approach {
     fn follow(&self, packet: &mut Packet) -> Result<bool, Reason>;
     /// A packet of the flow `key`: from one of this site's clients to the presence of a service, or
     /// from a back end to a client presence.
-    fn of_flow(
-        &self,
-        packet: &Packet,
-        key: &FlowKey,
-        direction: Direction,
-    ) -> Result<Self::Action, Reason>;
+    fn of_flow(&self, packet: &Packet, key: &FlowKey, direction: Direction) -> Self::Action;
 }
 
 /// Finds out what a frame on the LAN is. Packets that are not for the pool or the transit range pass
@@ -85,7 +80,7 @@ pub(super) fn approach<F: Frame, T: Tables, A: Approach>(
             (key, Direction::Reverse)
         }
     };
-    then.of_flow(&packet, &key, direction)
+    Ok(then.of_flow(&packet, &key, direction))
 }
 
 /// Names the flow of a packet from the LAN to a service, if its sender is one of the site's clients.

@@ -26,15 +26,7 @@ pub fn guard<F: Frame, T: Tables, E: Executor>(
 ) -> E::Action {
     let Some(settings) = tables.settings() else { return executor.pass() };
     let guard = Guard { tables, settings, arrival, executor };
-    match approach(frame, tables, settings, arrival, &guard) {
-        Ok(action) => action,
-        // `lan` tells the sender.
-        Err(Reason::TtlExpired) => executor.pass(),
-        Err(reason) => {
-            tables.count(Counter::Refused(reason));
-            executor.refuse(reason)
-        }
-    }
+    approach(frame, tables, settings, arrival, &guard).unwrap_or_else(|reason| guard.refuse(reason))
 }
 
 /// What is at hand while one frame is handled.
@@ -65,13 +57,23 @@ impl<T: Tables, E: Executor> Approach for Guard<'_, T, E> {
     }
 
     #[inline(always)]
-    fn of_flow(
-        &self,
-        packet: &Packet,
-        key: &FlowKey,
-        direction: Direction,
-    ) -> Result<E::Action, Reason> {
-        would_admit(self.tables, self.settings, key, packet, direction, self.arrival.now)?;
-        Ok(self.executor.pass())
+    fn of_flow(&self, packet: &Packet, key: &FlowKey, direction: Direction) -> E::Action {
+        let Self { tables, settings, arrival, executor } = *self;
+        match would_admit(tables, settings, key, packet, direction, arrival.now) {
+            Ok(()) => executor.pass(),
+            Err(reason) => self.refuse(reason),
+        }
+    }
+}
+
+impl<T: Tables, E: Executor> Guard<'_, T, E> {
+    #[inline(always)]
+    fn refuse(&self, reason: Reason) -> E::Action {
+        // `lan` tells the sender.
+        if reason == Reason::TtlExpired {
+            return self.executor.pass();
+        }
+        self.tables.count(Counter::Refused(reason));
+        self.executor.refuse(reason)
     }
 }

@@ -1,18 +1,16 @@
 //! The LAN side: packets from this site's hosts to presences, into a link.
 
-use core::cell::Cell;
-
 use super::{
     Arrival, Origin, Packet, Parts, Passage, Refusal,
+    admit::go_on,
     approach::{Approach, approach},
-    arp,
+    arp, translate,
 };
 use crate::{
     Reason, TransitAddress,
     frame::Frame,
     map::{Counter, Direction, FlowKey, Outcome, Route, Settings, Side, SiteNumber},
     tables::Tables,
-    verdict::{Egress, Way},
 };
 
 /// Handles a frame that came in on a LAN interface, and counts it.
@@ -27,13 +25,10 @@ pub fn lan<F: Frame, T: Tables, E: Parts>(
         tables.count(Counter::Outcome(Outcome::Passed));
         return executor.pass();
     };
-    let lan = Lan { frame, tables, settings, arrival, executor, mtu: Cell::new(0) };
+    let lan = Lan { frame, tables, settings, arrival, executor };
     match approach(frame, tables, settings, arrival, &lan) {
         Ok(action) => action,
-        Err(reason) => {
-            let refusal = Refusal { reason, side: Side::LAN, mtu: lan.mtu.get() };
-            executor.turn_down(frame, tables, arrival, refusal)
-        }
+        Err(reason) => lan.turn_down(reason, 0),
     }
 }
 
@@ -44,8 +39,6 @@ struct Lan<'a, F, T, E> {
     settings: &'a Settings,
     arrival: Arrival,
     executor: &'a E,
-    /// Of the link that the packet is too big for.
-    mtu: Cell<u32>,
 }
 
 impl<F: Frame, T: Tables, E: Parts> Approach for Lan<'_, F, T, E> {
@@ -76,39 +69,51 @@ impl<F: Frame, T: Tables, E: Parts> Approach for Lan<'_, F, T, E> {
     }
 
     #[inline(always)]
-    fn of_flow(
-        &self,
-        packet: &Packet,
-        key: &FlowKey,
-        direction: Direction,
-    ) -> Result<E::Action, Reason> {
-        let Self { frame, tables, settings, arrival, .. } = *self;
+    fn of_flow(&self, packet: &Packet, key: &FlowKey, direction: Direction) -> E::Action {
+        let Self { frame, tables, settings, arrival, executor } = *self;
         let receiver = match direction {
             Direction::Forward => key.service,
             Direction::Reverse => key.client,
         };
-        let route = link_to(tables, settings, receiver)?;
         let mut passage = Passage::new(packet, key, direction, arrival, Origin::Lan, SiteNumber(0));
-        self.executor.admit(tables, settings, key, &mut passage)?;
-        if passage.is_too_big(route.mtu) {
-            self.mtu.set(route.mtu);
-            return Err(Reason::TooBig);
+        if go_on(tables, settings, key, &mut passage) {
+            let Some(route) = link_to(tables, settings, receiver) else {
+                return self.turn_down(Reason::NoRoute, 0);
+            };
+            passage.leave_by(route);
+            if passage.is_too_big(passage.mtu) {
+                return self.turn_down(Reason::TooBig, passage.mtu);
+            }
+            return translate::send(frame, tables, arrival.ip, &passage, executor);
         }
-        passage.egress = Egress { interface: route.link, way: Way::Link };
-        passage.mtu = route.mtu;
-        Ok(self.executor.send(frame, tables, arrival, &passage))
+        let Some(route) = link_to(tables, settings, receiver) else {
+            return self.turn_down(Reason::NoRoute, 0);
+        };
+        passage.leave_by(route);
+        // A copy: what is given to another function has to lie in memory.
+        let mut given = passage;
+        if let Err(reason) = executor.admit(tables, settings, key, &mut given) {
+            return self.turn_down(reason, 0);
+        }
+        if given.is_too_big(given.mtu) {
+            return self.turn_down(Reason::TooBig, given.mtu);
+        }
+        executor.send(frame, tables, arrival, &given)
+    }
+}
+
+impl<F: Frame, T: Tables, E: Parts> Lan<'_, F, T, E> {
+    /// Refuses the packet, which is too big for a link that carries `mtu` octets if that is not 0.
+    #[inline(always)]
+    fn turn_down(&self, reason: Reason, mtu: u32) -> E::Action {
+        let refusal = Refusal { reason, side: Side::LAN, mtu };
+        self.executor.turn_down(self.frame, self.tables, self.arrival, refusal)
     }
 }
 
 /// The link that reaches a transit address of another site.
 #[inline(always)]
-fn link_to<T: Tables>(
-    tables: &T,
-    settings: &Settings,
-    address: TransitAddress,
-) -> Result<Route, Reason> {
-    match tables.route(Route::granule(&settings.transit, address)) {
-        Some(route) if route.is_set() && !route.is_own() => Ok(route),
-        Some(_) | None => Err(Reason::NoRoute),
-    }
+fn link_to<T: Tables>(tables: &T, settings: &Settings, address: TransitAddress) -> Option<Route> {
+    let route = tables.route(Route::granule(&settings.transit, address))?;
+    (route.is_set() && !route.is_own()).then_some(route)
 }

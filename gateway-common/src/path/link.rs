@@ -1,12 +1,10 @@
 //! The link side: packets from another gateway, to this site's hosts or on to a third site.
 
-use core::cell::Cell;
-
-use super::{Arrival, Origin, Packet, Parts, Passage, Refusal};
+use super::{Arrival, Origin, Packet, Parts, Passage, Refusal, admit::go_on};
 use crate::{
-    LocalAddress, Reason, TransitAddress,
+    Reason, TransitAddress,
     frame::Frame,
-    map::{Counter, Direction, FlowKey, NetworkFlags, Route, Settings, Side},
+    map::{Counter, Direction, FlowKey, Network, NetworkFlags, Route, Settings, Side},
     tables::Tables,
     verdict::{Egress, Way},
     wire::Ipv4Header,
@@ -25,13 +23,11 @@ pub fn link<F: Frame, T: Tables, E: Parts>(
         tables.count(Counter::Refused(Reason::NotConfigured));
         return executor.refuse(Reason::NotConfigured);
     };
-    let link = Link { frame, tables, settings, arrival, executor, mtu: Cell::new(0) };
-    match link.decide() {
-        Ok(action) => action,
-        Err(reason) => {
-            let refusal = Refusal { reason, side: Side::LINK, mtu: link.mtu.get() };
-            executor.turn_down(frame, tables, arrival, refusal)
-        }
+    let link = Link { frame, tables, settings, arrival, executor };
+    match link.identify() {
+        Ok((packet, from, to)) if to.is_own() => link.to_host(packet, from),
+        Ok((packet, from, to)) => link.relay(&packet, from, to),
+        Err(reason) => link.turn_down(reason, 0),
     }
 }
 
@@ -42,18 +38,17 @@ struct Link<'a, F, T, E> {
     settings: &'a Settings,
     arrival: Arrival,
     executor: &'a E,
-    /// Of what the packet is too big for.
-    mtu: Cell<u32>,
 }
 
 impl<F: Frame, T: Tables, E: Parts> Link<'_, F, T, E> {
+    /// The packet, and the routes to its sender and its receiver.
     #[inline(always)]
-    fn decide(&self) -> Result<E::Action, Reason> {
+    fn identify(&self) -> Result<(Packet, Route, Route), Reason> {
         let Self { frame, tables, settings, arrival, .. } = *self;
         let Some(header) = frame.load::<Ipv4Header>(arrival.ip) else {
             return Err(Reason::Truncated);
         };
-        let mut packet = Packet::parse(frame, arrival.ip, header)?;
+        let packet = Packet::parse(frame, arrival.ip, header)?;
         // Between gateways an error comes from the end that the quoted packet was going to, or it was
         // not translated by the gateway that is there.
         let source = TransitAddress(packet.header.source);
@@ -80,55 +75,75 @@ impl<F: Frame, T: Tables, E: Parts> Link<'_, F, T, E> {
         }
         // Now that its sender is known: it is told.
         packet.next_ttl()?;
-        if packet.header.is_fragment() && to.is_own() {
-            self.executor.follow(tables, &mut packet, arrival, Side::LINK)?;
-        }
-        if !to.is_own() && settings.relay == 0 {
-            return Err(Reason::RelayOff);
-        }
-        let is_relayed = !to.is_own();
-        let to_service = settings.is_service(destination);
-        let direction =
-            if is_relayed || to_service { Direction::Forward } else { Direction::Reverse };
-        let origin = if is_relayed { Origin::Relay } else { Origin::Link };
-        let key = FlowKey::new(packet.transit_ends(direction), packet.content.protocol);
-        let mut passage = Passage::new(&packet, &key, direction, arrival, origin, from.site);
-        let (egress, mtu) = if is_relayed {
-            onward(from, to)
-        } else {
-            self.executor.admit(tables, settings, &key, &mut passage)?;
-            self.to_lan(passage.receiver())?
-        };
-        if passage.is_too_big(mtu) {
-            self.mtu.set(mtu);
-            return Err(Reason::TooBig);
-        }
-        passage.egress = egress;
-        passage.mtu = from.mtu;
-        Ok(self.executor.send(frame, tables, arrival, &passage))
+        Ok((packet, from, to))
     }
 
-    /// The way to a host of this site, out of the interface behind which its client network is, and what
-    /// fits there.
+    /// A packet to a third site.
     #[inline(always)]
-    fn to_lan(&self, receiver: LocalAddress) -> Result<(Egress, u32), Reason> {
-        let Some(network) = self.settings.network(receiver) else {
-            return Err(Reason::BackendMoved);
+    fn relay(&self, packet: &Packet, from: Route, to: Route) -> E::Action {
+        let Self { frame, tables, settings, arrival, executor } = *self;
+        if settings.relay == 0 {
+            return self.turn_down(Reason::RelayOff, 0);
+        }
+        let direction = Direction::Forward;
+        let key = FlowKey::new(packet.transit_ends(direction), packet.content.protocol);
+        let mut passage = Passage::new(packet, &key, direction, arrival, Origin::Relay, from.site);
+        passage.egress = Egress { interface: to.link, way: Way::Relay };
+        passage.mtu = from.mtu;
+        // What fits both links.
+        let mtu = if from.mtu < to.mtu { from.mtu } else { to.mtu };
+        if passage.is_too_big(mtu) {
+            return self.turn_down(Reason::TooBig, mtu);
+        }
+        executor.send(frame, tables, arrival, &passage)
+    }
+
+    /// A packet to a host of this site.
+    #[inline(always)]
+    fn to_host(&self, mut packet: Packet, from: Route) -> E::Action {
+        let Self { frame, tables, settings, arrival, executor } = *self;
+        if packet.header.is_fragment()
+            && let Err(reason) = executor.follow(tables, &mut packet, arrival, Side::LINK)
+        {
+            return self.turn_down(reason, 0);
+        }
+        let to_service = settings.is_service(TransitAddress(packet.destination()));
+        let direction = if to_service { Direction::Forward } else { Direction::Reverse };
+        let key = FlowKey::new(packet.transit_ends(direction), packet.content.protocol);
+        let mut passage = Passage::new(&packet, &key, direction, arrival, Origin::Link, from.site);
+        passage.mtu = from.mtu;
+        if !go_on(tables, settings, &key, &mut passage)
+            && let Err(reason) = executor.admit(tables, settings, &key, &mut passage)
+        {
+            return self.turn_down(reason, 0);
+        }
+        let Some(network) = settings.network(passage.receiver()) else {
+            return self.turn_down(Reason::BackendMoved, 0);
         };
-        let way = if network.flags.has(NetworkFlags::HOST) {
-            Way::Host
-        } else if network.flags.has(NetworkFlags::ON_LINK) {
-            Way::Neighbour
-        } else {
-            Way::Lan
-        };
-        Ok((Egress { interface: network.interface, way }, network.mtu))
+        if passage.is_too_big(network.mtu) {
+            return self.turn_down(Reason::TooBig, network.mtu);
+        }
+        passage.egress = to_lan(network);
+        executor.send(frame, tables, arrival, &passage)
+    }
+
+    /// Refuses the packet, which is too big for what carries `mtu` octets if that is not 0.
+    #[inline(always)]
+    fn turn_down(&self, reason: Reason, mtu: u32) -> E::Action {
+        let refusal = Refusal { reason, side: Side::LINK, mtu };
+        self.executor.turn_down(self.frame, self.tables, self.arrival, refusal)
     }
 }
 
-/// The way to a third site, and what fits both links.
+/// The way to the hosts of a client network of this site, out of the interface behind which that is.
 #[inline(always)]
-fn onward(from: Route, to: Route) -> (Egress, u32) {
-    let mtu = if from.mtu < to.mtu { from.mtu } else { to.mtu };
-    (Egress { interface: to.link, way: Way::Relay }, mtu)
+const fn to_lan(network: &Network) -> Egress {
+    let way = if network.flags.has(NetworkFlags::HOST) {
+        Way::Host
+    } else if network.flags.has(NetworkFlags::ON_LINK) {
+        Way::Neighbour
+    } else {
+        Way::Lan
+    };
+    Egress { interface: network.interface, way }
 }

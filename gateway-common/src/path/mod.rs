@@ -19,7 +19,7 @@ mod passage;
 mod refusal;
 mod translate;
 
-pub use admit::{carry, go_on, open};
+pub use admit::{carry, open};
 pub use fragment::follow;
 pub use guard::guard;
 pub use lan::lan;

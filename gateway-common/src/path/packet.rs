@@ -277,6 +277,12 @@ impl Content {
         Ok(())
     }
 
+    /// Whether it is of the kind that most packets are: TCP or UDP, and does not open a connection.
+    #[inline(always)]
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self.transport, Transport::Tcp | Transport::Udp) && !self.flags.has(TcpFlags::SYN)
+    }
+
     /// Whether a client may open a flow with it; with `adopt`, also by going on with a connection.
     #[inline(always)]
     pub const fn opens(&self, adopt: bool) -> Result<(), Reason> {

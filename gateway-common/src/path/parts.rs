@@ -30,18 +30,6 @@ pub trait Parts: Executor + Sized {
         Ok(())
     }
 
-    /// What [`super::carry`] does for most packets, where they are: in the kernel a call costs more.
-    #[inline(always)]
-    fn go_on<T: Tables>(
-        &self,
-        tables: &T,
-        settings: &Settings,
-        key: &FlowKey,
-        passage: &mut Passage,
-    ) -> bool {
-        admit::go_on(tables, settings, key, passage)
-    }
-
     /// [`super::carry`].
     #[inline(always)]
     fn carry<T: Tables>(
@@ -75,9 +63,7 @@ pub trait Parts: Executor + Sized {
         key: &FlowKey,
         passage: &mut Passage,
     ) -> Result<(), Reason> {
-        if self.go_on(tables, settings, key, passage)
-            || self.carry(tables, settings, key, passage)?
-        {
+        if self.carry(tables, settings, key, passage)? {
             return Ok(());
         }
         self.open(tables, settings, key, passage)

@@ -9,7 +9,7 @@ use zerocopy::{Immutable, IntoBytes};
 use super::{Arrival, Content, Packet};
 use crate::{
     Ipv4, LocalAddress, Ticks,
-    map::{Direction, Endpoints, FlowKey, SiteNumber},
+    map::{Direction, Endpoints, FlowKey, Route, SiteNumber},
     verdict::{Egress, Way},
 };
 
@@ -21,14 +21,14 @@ pub struct Passage {
     pub content: Content,
     /// The flow as it is named where the packet goes: in links, or once admitted on this site's LAN.
     pub ends: Endpoints<Ipv4>,
+    /// Its octets from the IP header on.
+    pub total: u32,
     /// Once admitted: the rule that allowed the flow, if it was judged just now; else 0.
     pub rule: u32,
     /// Once it is to be sent: where to.
     pub egress: Egress,
     /// And what the link carries that it came by or goes by, in octets.
     pub mtu: u32,
-    /// Its octets from the IP header on.
-    pub total: u32,
     /// Whose gateway sent it, if it came out of a link.
     pub site: SiteNumber,
     /// When it came.
@@ -86,10 +86,10 @@ impl Passage {
         Self {
             content: packet.content,
             ends: key.endpoints().untyped(),
+            total: packet.header.total(),
             rule: 0,
             egress: Egress { interface: 0, way: Way::Link },
             mtu: 0,
-            total: packet.header.total(),
             site,
             now: arrival.now,
             packets: arrival.packets,
@@ -118,7 +118,14 @@ impl Passage {
         })
     }
 
-    /// Whether it does not fit an MTU and must not be made to.
+    /// Sends it out by a link.
+    #[inline(always)]
+    pub(super) fn leave_by(&mut self, link: Route) {
+        self.egress = Egress { interface: link.link, way: Way::Link };
+        self.mtu = link.mtu;
+    }
+
+    /// Whether it does not fit `mtu` and must not be made to.
     #[inline(always)]
     pub(super) const fn is_too_big(&self, mtu: u32) -> bool {
         self.total > mtu && matches!(self.size, Size::Fixed)
