@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::artifacts::Artifacts;
-use crate::guest::{self, Table};
+use crate::guest::{self, Kernel, Table};
 use crate::process::{self, Ending};
 use crate::setup::{self, Need};
 use crate::sites;
@@ -44,9 +44,17 @@ const ROW: &str = "row ";
 const BOUND: Duration = Duration::from_secs(15 * 60);
 
 /// Measures the rows or groups named, or all; `false` if one could not be measured. A goal that is
-/// missed is a figure like any other.
-pub(crate) fn run(workspace: &Path, names: &[String], json: Option<&Path>) -> Result<bool> {
+/// missed is a figure like any other. Instructions are counted in the guest of `kernel`, or in that which
+/// `kernels.toml` names for it.
+pub(crate) fn run(
+    workspace: &Path,
+    names: &[String],
+    kernel: Option<&str>,
+    json: Option<&Path>,
+) -> Result<bool> {
     let wanted = select(names)?;
+    let guests = Table::read(workspace)?;
+    let kernel = guests.kernel(kernel.unwrap_or(&guests.measured))?;
     if !setup::is_root()? {
         bail!("the benchmarks load programs and make namespaces: sudo -E cargo xtask bench");
     }
@@ -62,7 +70,7 @@ pub(crate) fn run(workspace: &Path, names: &[String], json: Option<&Path>) -> Re
         }
         let measured = match place {
             Place::Host => on_host(&artifacts, &groups),
-            Place::Guest => in_guest(workspace, &artifacts, &groups),
+            Place::Guest => in_guest(workspace, &guests, kernel, &artifacts, &groups),
         };
         match measured {
             Ok((measured, complete)) => {
@@ -112,11 +120,13 @@ fn on_host(artifacts: &Artifacts, groups: &[&str]) -> Result<(Vec<Value>, bool)>
 
 fn in_guest(
     workspace: &Path,
+    guests: &Table,
+    kernel: &Kernel,
     artifacts: &Artifacts,
     groups: &[&str],
 ) -> Result<(Vec<Value>, bool)> {
     let command = [&["bench"], groups].concat();
-    let (output, good) = guest::measure(workspace, &Table::read(workspace)?, artifacts, &command)?;
+    let (output, good) = guest::measure(workspace, guests, kernel, artifacts, &command)?;
     Ok((rows(&output)?, good))
 }
 

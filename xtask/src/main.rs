@@ -64,6 +64,9 @@ enum Task {
     Bench {
         /// Rows of docs/benchmarks.md, or groups of rows; none means all
         names: Vec<String>,
+        /// The kernel in which instructions are counted, by its name in vm-tests/kernels.toml
+        #[arg(long)]
+        kernel: Option<String>,
         /// Writes the rows to this file too
         #[arg(long)]
         json: Option<PathBuf>,
@@ -118,7 +121,9 @@ fn run(task: Task) -> Result<bool> {
             println!("{tally}");
             return Ok(good(tally));
         }
-        Task::Bench { names, json } => return bench::run(workspace, &names, json.as_deref()),
+        Task::Bench { names, kernel, json } => {
+            return bench::run(workspace, &names, kernel.as_deref(), json.as_deref());
+        }
         Task::Lint => return Ok(good(test::lint(workspace)?)),
         Task::Layers => {
             layers::check(workspace)?;

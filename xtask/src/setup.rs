@@ -37,7 +37,7 @@ pub(crate) const ALL: [Need; 5] =
     [Need::KernelHalf, Need::KernelHalfLint, Need::Guests, Need::Sites, Need::Bench];
 
 /// With the packages of the tools that `vm-tests/kernels.toml` gives every guest.
-const GUEST_PACKAGES: [&str; 8] = [
+const GUEST_PACKAGES: [&str; 9] = [
     "bpftool",
     "busybox-static",
     "ethtool",
@@ -46,6 +46,7 @@ const GUEST_PACKAGES: [&str; 8] = [
     "kmod",
     "qemu-system-x86",
     "traceroute",
+    "xz-utils",
 ];
 const BENCH_PACKAGES: [&str; 3] = ["ethtool", "nftables", "util-linux"];
 const COMPILER_PACKAGES: [&str; 3] = ["cargo-web", "rust-web-src", "rustc-web"];

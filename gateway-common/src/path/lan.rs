@@ -90,7 +90,7 @@ impl<F: Frame, T: Tables, E: Parts> Approach for Lan<'_, F, T, E> {
             return self.turn_down(Reason::NoRoute, 0);
         };
         passage.leave_by(route);
-        // A copy: what is given to another function has to lie in memory.
+        // A copy: what is given to another function has to lie in memory, and the rest need not.
         let mut given = passage;
         if let Err(reason) = executor.admit(tables, settings, key, &mut given) {
             return self.turn_down(reason, 0);

@@ -25,7 +25,7 @@ pub fn link<F: Frame, T: Tables, E: Parts>(
     };
     let link = Link { frame, tables, settings, arrival, executor };
     match link.identify() {
-        Ok((packet, from, to)) if to.is_own() => link.to_host(packet, from),
+        Ok((packet, from, to)) if to.is_own() => link.deliver(packet, from),
         Ok((packet, from, to)) => link.relay(&packet, from, to),
         Err(reason) => link.turn_down(reason, 0),
     }
@@ -100,7 +100,7 @@ impl<F: Frame, T: Tables, E: Parts> Link<'_, F, T, E> {
 
     /// A packet to a host of this site.
     #[inline(always)]
-    fn to_host(&self, mut packet: Packet, from: Route) -> E::Action {
+    fn deliver(&self, mut packet: Packet, from: Route) -> E::Action {
         let Self { frame, tables, settings, arrival, executor } = *self;
         if packet.header.is_fragment()
             && let Err(reason) = executor.follow(tables, &mut packet, arrival, Side::LINK)

@@ -38,6 +38,7 @@ pub(crate) fn unpack(kernel: &Kernel, cache: &Path) -> Result<Unpacked> {
             fs::remove_dir_all(&root)?;
         }
         process::run(Command::new("dpkg").arg("-x").arg(&package).arg(&root))?;
+        decompress(&root)?;
         process::run(program("depmod").arg("-b").arg(&root).arg(release(&root)?))?;
         fs::write(&mark, &found)?;
     }
@@ -160,6 +161,27 @@ fn digest(path: &Path) -> Result<Option<String>> {
 
 fn field<'a>(control: &'a str, name: &str) -> Option<&'a str> {
     control.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// Unpacks the modules that the package has compressed: what loads them in a guest need not know how.
+fn decompress(root: &Path) -> Result<()> {
+    let mut compressed = Vec::new();
+    let mut directories = vec![root.join("lib/modules")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "xz") {
+                compressed.push(path);
+            }
+        }
+    }
+    if compressed.is_empty() {
+        return Ok(());
+    }
+    process::run(Command::new("xz").arg("--decompress").args(compressed))
 }
 
 fn release(root: &Path) -> Result<String> {

@@ -21,8 +21,7 @@ use anyhow::{Context, Result, bail};
 
 use self::console::Console;
 use self::initramfs::Contents;
-use self::table::Kernel;
-pub(crate) use self::table::Table;
+pub(crate) use self::table::{Kernel, Table};
 use crate::artifacts::Artifacts;
 use crate::process::{self, Ending, Listen};
 use crate::tally::Tally;
@@ -99,10 +98,10 @@ fn run_one(
 pub(crate) fn measure(
     workspace: &Path,
     table: &Table,
+    kernel: &Kernel,
     artifacts: &Artifacts,
     command: &[&str],
 ) -> Result<(String, bool)> {
-    let kernel = table.kernels.first().context("vm-tests/kernels.toml has no kernel")?;
     let cache = artifacts.target_directory(workspace).join("guests").join(&kernel.name);
     let unpacked = kernel::unpack(kernel, &cache)?;
     let names = table.programs.iter().map(String::as_str).chain(command.first().copied());
@@ -228,6 +227,7 @@ mod tests {
         tools = []
         programs = []
         guest_only = []
+        measured = "k"
         [[kernel]]
         name = "k"
         metapackage = "m"

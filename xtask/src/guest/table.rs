@@ -16,6 +16,8 @@ pub(crate) struct Table {
     pub(crate) programs: Vec<String>,
     /// Tests that need what the host's kernel may lack; they run in guests alone.
     pub(crate) guest_only: Vec<String>,
+    /// The kernel that benchmarks are measured in.
+    pub(crate) measured: String,
     #[serde(rename = "kernel")]
     pub(crate) kernels: Vec<Kernel>,
 }
@@ -60,15 +62,15 @@ impl Table {
         if names.is_empty() {
             return Ok(self.kernels.iter().collect());
         }
-        names
-            .iter()
-            .map(|name| {
-                let known = || self.kernels.iter().map(|kernel| kernel.name.as_str());
-                self.kernels.iter().find(|kernel| kernel.name == *name).with_context(|| {
-                    format!("no kernel {name}; there is {}", known().collect::<Vec<_>>().join(", "))
-                })
-            })
-            .collect()
+        names.iter().map(|name| self.kernel(name)).collect()
+    }
+
+    /// The kernel of this name.
+    pub(crate) fn kernel(&self, name: &str) -> Result<&Kernel> {
+        self.kernels.iter().find(|kernel| kernel.name == name).with_context(|| {
+            let known: Vec<_> = self.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+            format!("no kernel {name}; there is {}", known.join(", "))
+        })
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -83,6 +85,7 @@ impl Table {
                 bail!("kernel {} has no tests", kernel.name);
             }
         }
+        table.kernel(&table.measured)?;
         Ok(table)
     }
 }
@@ -95,6 +98,7 @@ mod tests {
         tools = ["ip"]
         programs = []
         guest_only = ["a"]
+        measured = "old"
         [[kernel]]
         name = "old"
         metapackage = "linux-image"
@@ -123,6 +127,8 @@ mod tests {
         let text = TEXT.replace(r#"tests = ["a"]"#, "tests = []").replace(r#"["a"]"#, "[]");
         assert!(Table::parse(&text).is_err());
         assert!(Table::parse(&TEXT.replace("minutes", "hours")).is_err());
+        let text = TEXT.replace(r#"measured = "old""#, r#"measured = "new""#);
+        assert_eq!(Table::parse(&text).unwrap_err().to_string(), "no kernel new; there is old");
     }
 
     #[test]
