@@ -15,10 +15,14 @@ mod hops;
 mod replay;
 mod steps;
 
+use std::fmt;
+use std::net::Ipv4Addr;
+
 use gateway_common::desired::Tables;
 use gateway_common::map::{AllowKey, Counter, NameKey, NameKind, Outcome};
 use gateway_common::path::Arrival;
-use gateway_common::verdict::Way;
+use gateway_common::verdict::{ErrorMessage, Way};
+use gateway_common::wire::{IcmpError, IcmpType};
 use gateway_common::{Ticks, TransitAddress};
 use gateway_dataplane::{FoundAttachment, InspectError, Program, Trace, TracePoint};
 use serde::Serialize;
@@ -47,6 +51,8 @@ pub(crate) struct Traced {
     pub counter: &'static str,
     /// Why it is refused.
     pub reason: Option<Why>,
+    /// What its sender is told then, if anything.
+    pub told: Option<Told>,
     /// Whether it belongs to a flow that is open already (`known`) or would open one (`new`).
     pub flow: Option<&'static str>,
     /// The rule that allows it.
@@ -71,6 +77,43 @@ pub(crate) struct Why {
     /// What is to be said of it.
     #[serde(flatten)]
     pub words: Words,
+}
+
+/// An ICMP error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Told {
+    /// Who it comes from: the address that the packet was sent to.
+    pub from: Ipv4Addr,
+    /// Who is told.
+    pub to: Ipv4Addr,
+    /// Its type.
+    pub icmp_type: u8,
+    /// Its code.
+    pub code: u8,
+    /// The MTU that it names, in octets.
+    pub mtu: Option<u32>,
+}
+
+impl From<ErrorMessage> for Told {
+    fn from(message: ErrorMessage) -> Self {
+        let mtu = Some(u32::from_be(message.rest)).filter(|mtu| *mtu != 0);
+        let (from, to) = (message.ip.source.into(), message.ip.destination.into());
+        Self { from, to, icmp_type: message.icmp_type.0, code: message.code, mtu }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, icmp_type, code, mtu } = self;
+        write!(f, "{to}, by an ICMP error from {from}: ")?;
+        match (IcmpType(*icmp_type), code, mtu) {
+            (IcmpType::TIME_EXCEEDED, ..) => f.write_str("no hops left"),
+            (IcmpType::UNREACHABLE, &IcmpError::FRAGMENTATION_NEEDED, Some(mtu)) => {
+                write!(f, "fragmentation needed, the MTU is {mtu}")
+            }
+            _ => write!(f, "type {icmp_type}, code {code}"),
+        }
+    }
 }
 
 /// A rule.
@@ -208,6 +251,7 @@ impl Traced {
             verdict,
             counter: label(report.counter),
             reason,
+            told: replayed.filter(|_| !is_over).and_then(|it| it.told).map(Told::from),
             flow: is_ours.then_some(if is_new { "new" } else { "known" }),
             rule: rule.map(|number| Rule {
                 number,
@@ -255,6 +299,7 @@ impl Answer for Traced {
             ("packet", shown(&self.packet)),
             ("verdict", Some(verdict)),
             ("reason", why.map(|words| words.meaning.to_owned())),
+            ("told", self.told.as_ref().map(ToString::to_string)),
             ("causes", why.map(|words| words.causes.to_owned())),
             ("remedy", why.map(|words| words.remedy.to_owned())),
             ("look at", why.map(|words| words.look.join("\n"))),

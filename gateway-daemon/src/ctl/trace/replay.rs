@@ -15,7 +15,7 @@ use gateway_common::map::{
 };
 use gateway_common::path::{self, Arrival};
 use gateway_common::tables::{self, Carried, FlowSlot, FragmentSlot, Insertion, Stage};
-use gateway_common::verdict::{Verdict, Way};
+use gateway_common::verdict::{ErrorMessage, Verdict, Way};
 use gateway_common::{LocalAddress, Ticks, TransitAddress};
 use gateway_dataplane::{InspectError, Inspector, Program};
 
@@ -93,6 +93,8 @@ pub(crate) struct Replayed {
     pub counter: Counter,
     /// The way out, if it is forwarded.
     pub way: Option<Way>,
+    /// What its sender is told, if it is refused and the sender told why.
+    pub told: Option<ErrorMessage>,
     /// What was asked, in order.
     pub asked: Vec<Asked>,
 }
@@ -116,12 +118,13 @@ pub(crate) fn replay(
     if let Some(error) = notes.failed.into_inner() {
         return Err(error);
     }
-    let way = match verdict {
-        Verdict::Forward(forward) => Some(forward.egress.way),
-        _ => None,
+    let (way, told) = match verdict {
+        Verdict::Forward(forward) => (Some(forward.egress.way), None),
+        Verdict::Tell(tell) => (None, Some(tell.message)),
+        Verdict::Pass | Verdict::Refuse(_) | Verdict::Answer(_) => (None, None),
     };
     let counter = verdict.counter();
-    Ok(Replayed { counter, way, asked: notes.asked.into_inner() })
+    Ok(Replayed { counter, way, told, asked: notes.asked.into_inner() })
 }
 
 /// Tables that note what they are asked.

@@ -65,8 +65,8 @@ impl Gateway {
     fn new() -> Self {
         let mut tables = sample::tables();
         let agent = *tables.services.keys().max().unwrap();
-        let clients = std::net::Ipv4Addr::new(240, 0, 32, 0).into();
-        let presence = LocalAddress::from(std::net::Ipv4Addr::new(10, 0, 0, 250));
+        let clients = Ipv4Addr::new(240, 0, 32, 0).into();
+        let presence = LocalAddress::from(Ipv4Addr::new(10, 0, 0, 250));
         let allow = Allow::new(1, ClientAddress::Shared(presence));
         tables.allows.insert(AllowKey::clients(agent, clients, 20), allow);
         tables.settings.client_flows = 100;
@@ -380,6 +380,20 @@ fn what_is_longer_than_the_link_takes_is_told() {
 }
 
 #[test]
+fn what_a_sender_is_told_is_said() {
+    let gateway = Gateway::new();
+    let line = |words: &str| {
+        let text = gateway.carry(&format!("{RABBITMQ} {words}")).text();
+        text.lines().find_map(|line| line.strip_prefix("told")).map(|line| line.trim().to_owned())
+    };
+    let by = "10.0.0.5, by an ICMP error from 10.0.0.200: ";
+    assert_eq!(line("--ttl 1"), Some(format!("{by}no hops left")));
+    let too_big = format!("{by}fragmentation needed, the MTU is 1420");
+    assert_eq!(line("--size 1381 --dont-fragment"), Some(too_big));
+    assert_eq!(line("--size 1380 --dont-fragment"), None);
+}
+
+#[test]
 fn fields_have_the_names_that_programs_know() {
     let names = |value: &Value| -> Vec<String> {
         value.as_object().expect("an object").keys().cloned().collect()
@@ -398,6 +412,7 @@ fn fields_have_the_names_that_programs_know() {
             "reason",
             "rewritten",
             "rule",
+            "told",
             "verdict"
         ]
     );
