@@ -9,6 +9,7 @@
 //! | [`link`], [`netlink`] | the WireGuard device and what is asked of the kernel |
 //! | [`health`] | whether back ends serve |
 //! | [`service_manager`] | readiness, status and watchdog |
+//! | [`store`] | the controller's store, in a file or in etcd |
 //! | [`ctl`] | `gatewayctl` |
 //! | [`reference`] | the pages of docs/reference |
 #![forbid(unsafe_code)]
@@ -29,3 +30,4 @@ pub mod logging;
 pub mod netlink;
 pub mod reference;
 pub mod service_manager;
+pub mod store;
