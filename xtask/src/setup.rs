@@ -256,6 +256,7 @@ fn is_present(package: &str) -> bool {
         "amqp-tools" => "amqp-publish",
         "busybox-static" => "busybox",
         "dnsmasq-base" => "dnsmasq",
+        "etcd-server" => "etcd",
         "iproute2" => "ip",
         "iputils-ping" => "ping",
         "kmod" => "depmod",
