@@ -209,13 +209,15 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<history::Sta
         return Err(corrupt(finding).into());
     }
     let mut schema = connection
-        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid")
+        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql")
         .map_err(unreadable())?;
     let found = schema
         .query_map([], |row| row.get::<_, String>(0))
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(unreadable())?;
-    if found != SCHEMA {
+    let mut expected = SCHEMA;
+    expected.sort_unstable();
+    if found != expected {
         return Err(corrupt("its tables are not those of a store".to_owned()).into());
     }
     let state = history::State::read(connection).map_err(|error| error.at(path))?;
