@@ -161,14 +161,16 @@ pub enum StoreError {
 
 /// What helps against etcd's refusals that an operator may meet.
 fn remedy(reason: &str) -> &'static str {
-    const REMEDIES: [(&str, &str); 4] = [
+    const TOO_LARGE: &str = "; raise its --max-request-bytes or lower the limit configured here";
+    const REMEDIES: [(&str, &str); 5] = [
         (
             "database space exceeded",
             "; compact and defragment it and disarm its alarm (`etcdctl defrag`, `etcdctl alarm \
              disarm`), or raise its --quota-backend-bytes",
         ),
         ("too many operations", "; raise its --max-txn-ops or lower the limit configured here"),
-        ("too large", "; raise its --max-request-bytes or lower the limit configured here"),
+        ("too large", TOO_LARGE),
+        ("larger than max", TOO_LARGE),
         ("", "; see etcd's log"),
     ];
     REMEDIES

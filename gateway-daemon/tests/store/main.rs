@@ -1,5 +1,6 @@
 //! The store in SQLite: what every store must do, and what a file can suffer. Needs nothing but a disk.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test may fail where a store does not do what it expects")]
 
 mod conformance;
 mod crash;
