@@ -8,9 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
+use gateway_daemon::store::{Prefix, Revision, Store};
 
-use crate::conformance::numbered;
 use crate::conformance::scratch::Scratch;
+use crate::conformance::{next, numbered};
 use crate::{Sqlite, open};
 
 /// Names the store to the process that is to be killed.
@@ -46,10 +47,13 @@ async fn a_killed_process_leaves_the_file_to_others() {
     }
     let engine = Sqlite::new().await;
     let store = open(&engine.path()).await;
+    let mut watch = store.watch(&Prefix::all(), Revision::new(0)).await.unwrap();
     for round in 0..8_u64 {
         kill_after(&engine.path(), test, round * 3, random(4_000));
         let found = numbered::verify(&store).await;
         assert_eq!(numbered::write_next(&store).await.unwrap(), found + 1);
+        let last = store.revision().await.unwrap();
+        while next(&mut *watch).await.revision < last {}
     }
     store.close().await.unwrap();
     numbered::verify(&open(&engine.path()).await).await;

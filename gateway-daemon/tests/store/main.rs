@@ -11,10 +11,11 @@ mod restore;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use conformance::Engine;
 use conformance::scratch::Scratch;
-use gateway_daemon::store::Store;
+use conformance::{Engine, PATIENCE};
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
+use gateway_daemon::store::{Prefix, Store, StoreError};
+use tokio::time;
 
 /// A directory with one store in it.
 #[derive(Debug)]
@@ -51,3 +52,20 @@ impl Engine for Sqlite {
 }
 
 conformance::suite!(Sqlite::new());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_store_says_so() {
+    let engine = Sqlite::new().await;
+    let store = open(&engine.path()).await;
+    let revision = conformance::put(&store, "a", "1").await;
+    let mut watch = store.watch(&Prefix::all(), revision).await.unwrap();
+    let waiting = tokio::spawn(async move {
+        let error = watch.next().await.unwrap_err();
+        (watch.next().await.unwrap_err(), error)
+    });
+    store.close().await.unwrap();
+    let (first, second) = time::timeout(PATIENCE, waiting).await.expect("it hangs").unwrap();
+    for error in [first, second] {
+        assert!(matches!(error, StoreError::Closed { .. }), "{error}");
+    }
+}

@@ -54,7 +54,7 @@ pub(super) enum Failure {
     NotSent(String),
     /// It may have got it.
     Lost(String),
-    /// It answers with this error.
+    /// It answers that it has not done it.
     Said(Status),
 }
 
@@ -219,15 +219,26 @@ pub(super) fn failure(status: Status) -> Failure {
         source = error.source();
     }
     match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => {
-            Failure::Lost(status.message().to_owned())
-        }
-        // The transport's own errors have a cause, an answer has none.
-        _ if status.source().is_some() => {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => Failure::Said(status),
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::AlreadyExists
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => {
             let cause = status.source().map(last_cause).unwrap_or_default();
             Failure::Lost(format!("{}{cause}", status.message()))
         }
-        _ => Failure::Said(status),
     }
 }
 

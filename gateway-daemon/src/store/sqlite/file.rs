@@ -23,6 +23,8 @@ const APPLICATION: i64 = 0x5072_5374;
 /// The layout that this code reads and writes.
 const LAYOUT: i64 = 1;
 const PAGE_BYTES: u64 = 4096;
+/// Longest log that is kept when it could begin anew.
+const LOG_BYTES: i64 = 64 << 20;
 
 /// `changes` has one row for each key of each transaction; a row without a value is a deletion.
 /// `sum` is of all other fields of its row ([`history::sum`]).
@@ -164,6 +166,8 @@ pub(super) fn serve(path: &Path, most_bytes: u64) -> Result<Connection, StoreErr
     log_ahead(&connection, path)?;
     let set = (|| {
         connection.pragma_update(None, "synchronous", "full")?;
+        // What a large transaction left of the log is given back.
+        connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
         let pages = i64::try_from(most_bytes / PAGE_BYTES).unwrap_or(i64::MAX);
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         connection.set_prepared_statement_cache_capacity(32);
@@ -338,8 +342,9 @@ impl Scratch {
 
     /// Failure shows when the name is next wanted.
     fn remove(&self) {
-        for path in [self.path.clone(), beside(&self.path, "journal"), beside(&self.path, "wal")] {
-            let _ = fs::remove_file(path);
+        let _ = fs::remove_file(&self.path);
+        for suffix in ["journal", "wal", "shm"] {
+            let _ = fs::remove_file(beside(&self.path, suffix));
         }
     }
 }

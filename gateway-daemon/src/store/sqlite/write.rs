@@ -171,8 +171,11 @@ impl Writer {
                 }
                 self.tell(revision);
             }
-            // What fits no longer when others are written with it may fit alone.
-            Err(StoreError::Unwritable { .. }) if replies.len() > 1 => {
+            // What is wrong may be wrong with one of them only.
+            Err(error)
+                if replies.len() > 1
+                    && !matches!(error, StoreError::Uncertain { .. } | StoreError::Busy { .. }) =>
+            {
                 for one in transactions.into_iter().zip(replies) {
                     self.commit(&mut vec![one]);
                 }

@@ -42,7 +42,7 @@ pub(crate) async fn handles_see_each_other(engine: &mut impl Engine) {
     }
 
     // A lease ends also when the handle that granted it is gone.
-    let lease = one.grant(Duration::from_secs(1)).await.unwrap();
+    let lease = one.grant(Duration::from_secs(3)).await.unwrap();
     commit(&*one, Transaction::new().put_with_lease(key("b"), value("1"), lease.id)).await;
     drop(one);
     assert_eq!(shown(&next(&mut *watch).await), ["b=1"]);
