@@ -67,10 +67,13 @@ pub(super) fn backup(from: &Path, to: &Path) -> Result<Revision, StoreError> {
         return Err(FileError::Exists { path: to.to_owned() }.into());
     }
     let scratch = Scratch::new(to, "new")?;
+    let name = scratch.path.to_str().ok_or_else(|| {
+        io_error(to, "write the backup")(io::Error::other("SQLite takes names in UTF-8 only"))
+    })?;
     let source = file::connect(from)?;
     // One transaction that reads: writers go on, and all pages are of one moment.
     source
-        .execute("VACUUM INTO ?", params![scratch.path.to_string_lossy()])
+        .execute("VACUUM INTO ?", params![name])
         .map_err(engine(&scratch.path, "write the backup"))?;
     file::close(source, from)?;
     let mut copy = file::connect(&scratch.path)?;

@@ -179,6 +179,13 @@ impl Record {
     }
 }
 
+/// The first bytes that have the prefix, and the first after them that have not.
+fn bounds(prefix: &Prefix) -> (Vec<u8>, Vec<u8>) {
+    let beyond_all = || vec![u8::MAX; Key::MAX_LEN + 1];
+    let end = end_of_prefix(prefix.as_bytes()).unwrap_or_else(beyond_all);
+    (prefix.as_bytes().to_vec(), end)
+}
+
 /// The key's present entry.
 pub(super) fn get(connection: &Connection, key: &Key) -> Result<Option<Entry>, QueryError> {
     let mut query = connection.prepare_cached(&format!(
@@ -202,16 +209,17 @@ pub(super) fn page(
     if revision > state.revision {
         return Err(StoreError::Future { asked: revision, now: state.revision }.into());
     }
-    let after = from.map_or(&[][..], |cursor| cursor.after.as_bytes());
+    let (first, end) = bounds(prefix);
+    // The least key that is greater than another has one octet more.
+    let behind = |cursor: &Cursor| [cursor.after.as_bytes(), &[0]].concat();
+    let first = from.map_or(first.clone(), |cursor| behind(cursor).max(first));
     let mut keys = connection.prepare_cached(
-        "SELECT key, max(revision) FROM changes \
-         WHERE key >= ?1 AND key > ?2 AND (?3 IS NULL OR key < ?3) AND revision <= ?4 \
-         GROUP BY key ORDER BY key",
+        "SELECT key, max(revision) FROM changes INDEXED BY changes_by_key \
+         WHERE key >= ? AND key < ? AND revision <= ? GROUP BY key ORDER BY key",
     )?;
     let mut value = connection
         .prepare_cached(&format!("SELECT {FIELDS} FROM changes WHERE key = ? AND revision = ?"))?;
-    let end = end_of_prefix(prefix.as_bytes());
-    let mut keys = keys.query(params![prefix.as_bytes(), after, end, revision.signed()])?;
+    let mut keys = keys.query(params![first, end, revision.signed()])?;
     let mut entries: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     while let Some(row) = keys.next()? {
@@ -242,11 +250,11 @@ pub(super) fn changes(
     let state = State::read(connection)?;
     state.has_after(after)?;
     let mut query = connection.prepare_cached(&format!(
-        "SELECT {FIELDS} FROM changes \
-         WHERE revision > ?1 AND key >= ?2 AND (?3 IS NULL OR key < ?3) ORDER BY revision, key"
+        "SELECT {FIELDS} FROM changes INDEXED BY changes_by_revision \
+         WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision, key"
     ))?;
-    let end = end_of_prefix(prefix.as_bytes());
-    let mut rows = query.query(params![after.signed(), prefix.as_bytes(), end])?;
+    let (first, end) = bounds(prefix);
+    let mut rows = query.query(params![after.signed(), first, end])?;
     let mut found: Vec<Changes> = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
@@ -291,10 +299,13 @@ pub(super) fn keys_of(connection: &Connection, lease: LeaseId) -> Result<Vec<Key
 /// Removes what is superseded at this revision or before.
 pub(super) fn compact(connection: &Connection, up_to: Revision) -> rusqlite::Result<()> {
     connection.execute(
-        "DELETE FROM changes AS it WHERE revision <= ?1 AND (value IS NULL OR EXISTS \
-         (SELECT 1 FROM changes WHERE key = it.key AND revision > it.revision AND revision <= ?1))",
+        "DELETE FROM changes AS it WHERE revision <= ?1 AND EXISTS \
+         (SELECT 1 FROM changes WHERE key = it.key AND revision > it.revision AND revision <= ?1)",
         [up_to.signed()],
     )?;
+    // Only then: a deletion is what hides the rows before it.
+    connection
+        .execute("DELETE FROM changes WHERE revision <= ? AND value IS NULL", [up_to.signed()])?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use crate::store::{
     Conflict, Lease, LeaseId, Operation, Outcome, Revision, StoreError, Transaction,
 };
 
-/// Most transactions that are written together.
+/// Most transactions that are written together, and most jobs between two looks at the leases.
 const MOST_TOGETHER: usize = 64;
 /// How often to look for leases that another process granted.
 const LOOK: Duration = Duration::from_secs(1);
@@ -60,7 +60,9 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return None,
             };
+            let mut taken = 0;
             while let Some(queued) = next.take() {
+                taken += 1;
                 match queued.job {
                     Job::Transact(transaction, reply) => together.push((transaction, reply)),
                     other => {
@@ -70,7 +72,7 @@ impl Writer {
                         }
                     }
                 }
-                if together.len() < MOST_TOGETHER {
+                if taken < MOST_TOGETHER {
                     next = jobs.try_recv().ok();
                 }
             }

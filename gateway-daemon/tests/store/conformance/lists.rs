@@ -58,8 +58,13 @@ pub(crate) async fn a_compacted_list_is_refused(engine: &mut impl Engine) {
     let second = store.list(&Prefix::all(), limit(1), Some(&cursor)).await.unwrap();
     assert_eq!(second.entries[0].key, key("b"));
 
+    for content in ["1", "2", "3"] {
+        put(&*store, "gone", content).await;
+    }
+    commit(&*store, Transaction::new().delete(key("gone"))).await;
     let now = put(&*store, "b", "2").await;
     store.compact(now).await.unwrap();
+    assert_eq!(store.get(&key("gone")).await.unwrap(), None);
     let error = store.list(&Prefix::all(), limit(1), Some(&cursor)).await.unwrap_err();
     let StoreError::Compacted { asked, kept } = error else { panic!("{error}") };
     assert_eq!((asked, kept), (page.revision, now));
