@@ -73,12 +73,13 @@ async fn a_full_disk_refuses_and_keeps_what_was_there() {
         return fill_and_recover(Path::new(&path)).await;
     }
     let engine = Sqlite::new().await;
-    let status = Command::new(env::current_exe().unwrap())
+    // Its result line is not this process's.
+    let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(CHILD, engine.path())
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "{status}");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(numbered::verify(&open(&engine.path()).await).await > 20);
 }
 
