@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 pub mod compile;
+mod excerpt;
+mod lowering;
 pub mod maglev;
 pub mod model;
 pub mod plan;

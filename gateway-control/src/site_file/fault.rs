@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{FaultKind, Span};
+use crate::excerpt::{Excerpt, excerpt};
 
 /// Everything that is wrong with a site file, in the order of the text; at least one fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,65 +62,15 @@ pub struct Fault {
 
 impl Fault {
     fn new(text: &str, span: Span, kind: FaultKind) -> Self {
-        let start = floor(text, span.start);
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-        let column = text[line_start..start].chars().count() + 1;
-        let end = floor(text, span.end).clamp(start, line_end.max(start));
-        Self {
-            line: text[..start].matches('\n').count() + 1,
-            column,
-            kind,
-            excerpt: Excerpt::new(
-                &text[line_start..line_end.max(line_start)],
-                column,
-                text[start..end].chars().count(),
-            ),
-        }
+        let (line, column, excerpt) = excerpt(text, span);
+        Self { line, column, kind, excerpt }
     }
-}
-
-/// The nearest place at or before `at` where a character starts.
-fn floor(text: &str, at: usize) -> usize {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.line.to_string();
-        let gutter = " ".repeat(number.len());
         writeln!(f, "line {}, column {}: {}", self.line, self.column, self.kind)?;
-        writeln!(f, "{gutter} |")?;
-        writeln!(f, "{number} | {}", self.excerpt.line)?;
-        let before = " ".repeat(self.excerpt.before);
-        write!(f, "{gutter} | {before}{}", "^".repeat(self.excerpt.marked))
-    }
-}
-
-/// The part of a line that is shown, and where the caret stands under it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Excerpt {
-    line: String,
-    before: usize,
-    marked: usize,
-}
-
-impl Excerpt {
-    const WIDTH: usize = 100;
-    const LEAD: usize = 60;
-
-    fn new(line: &str, column: usize, marked: usize) -> Self {
-        let skipped = (column - 1).saturating_sub(Self::LEAD);
-        // Anything but printable characters would move the caret, or the terminal's cursor.
-        let shown = line.trim_end_matches('\r').chars().skip(skipped).take(Self::WIDTH);
-        let line: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let before = column - 1 - skipped;
-        let most = Self::WIDTH.saturating_sub(before);
-        Self { line, before, marked: marked.clamp(1, most.max(1)) }
+        self.excerpt.draw(f, self.line)
     }
 }
 

@@ -5,13 +5,13 @@ mod exposures;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use toml::Spanned;
 
 use super::raw::{self, List, Number, Text};
 use super::{FaultKind, Span};
+use crate::lowering::port;
 use crate::model::{
     AllowRule, Clients, Endpoint, FlowQuota, FlowSettings, Gateway, Host, Keepalive, Lan, LanMode,
     Link, LinkKind, ModelError, Network, NextLink, NextPeer, Peer, Place, Ports, RemoteSiteDraft,
@@ -463,11 +463,6 @@ impl Reader {
             }
         }
     }
-}
-
-fn port(found: i64) -> Result<NonZeroU16, ValueError> {
-    let port = u16::try_from(found).ok().and_then(NonZeroU16::new);
-    port.ok_or(ValueError::Number { found, least: 1, most: u16::MAX.into() })
 }
 
 /// What a table of several is called in messages: by what its first key says.

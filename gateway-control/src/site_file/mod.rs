@@ -9,10 +9,9 @@ mod fault;
 mod lower;
 mod raw;
 
-use std::ops::Range;
-
 pub use fault::{Fault, SiteFileError};
 
+use crate::lowering::Span;
 use crate::model::{ModelError, SiteModel};
 
 /// Longest site file, in bytes.
@@ -63,6 +62,3 @@ pub enum FaultKind {
     #[error(transparent)]
     Content(#[from] ModelError),
 }
-
-/// Where in the text, in bytes.
-type Span = Range<usize>;
