@@ -17,6 +17,7 @@ pub mod model;
 pub mod plan;
 mod prefixes;
 mod render;
+pub mod resource;
 pub mod serving;
 pub mod site_file;
 

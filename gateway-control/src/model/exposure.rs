@@ -84,3 +84,12 @@ impl fmt::Display for ClientPresences {
         })
     }
 }
+
+impl fmt::Display for ClientsAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::PerClient => "per-client",
+        })
+    }
+}

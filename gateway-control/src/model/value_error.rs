@@ -271,7 +271,7 @@ impl ValueError {
         Self::Interface { found: quoted(text) }
     }
 
-    pub(super) fn choice(text: &str, choices: &[&str]) -> Self {
+    pub(crate) fn choice(text: &str, choices: &[&str]) -> Self {
         Self::Choice { found: quoted(text), choices: choices.join(", ") }
     }
 
