@@ -1,21 +1,25 @@
 //! A checked set of allow rules and the decision it gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::{AllowRule, Clients, RuleId, ServiceId, SiteName};
 
-/// Allow rules in the order the operator wrote them, each with an id of its own.
+/// Allow rules in the order the operator wrote them. Two of one id are about one service and the clients of
+/// two sites.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSet(Vec<AllowRule>);
 
 impl RuleSet {
     /// Checks the rules against each other; every fault found is in the error.
     pub fn new(rules: Vec<AllowRule>) -> Result<Self, Vec<RuleSetError>> {
-        let mut seen: BTreeMap<&RuleId, usize> = BTreeMap::new();
+        let mut seen: BTreeMap<&RuleId, (&ServiceId, BTreeSet<&SiteName>)> = BTreeMap::new();
         let mut errors = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
-            if seen.insert(&rule.id, index).is_some() {
+            // One id may stand for the clients of several sites, as where they are selected by labels.
+            let (service, sites) =
+                seen.entry(&rule.id).or_insert_with(|| (&rule.service, BTreeSet::new()));
+            if *service != &rule.service || !sites.insert(&rule.subject.site) {
                 errors.push(RuleSetError::DuplicateId { index, id: rule.id.clone() });
             }
             if matches!(&rule.subject.clients, Clients::In(prefixes) if prefixes.is_empty()) {
@@ -104,7 +108,7 @@ pub enum DenyReason {
 /// What is wrong with a set of rules. `index` counts from 0 in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleSetError {
-    /// Two rules share an id.
+    /// Two rules share an id and are not about one service and two sites.
     #[error("rule {id}: another rule has this id already; give each rule an id of its own")]
     DuplicateId {
         /// The later rule.
@@ -202,6 +206,18 @@ mod tests {
         assert_eq!(errors.iter().map(RuleSetError::index).collect::<Vec<_>>(), [1, 2]);
         assert!(matches!(errors[0], RuleSetError::NoClients { .. }));
         assert!(matches!(errors[1], RuleSetError::DuplicateId { .. }));
+    }
+
+    #[test]
+    fn one_id_stands_for_the_clients_of_several_sites() {
+        let several = vec![
+            rule("edges", "edge-a", &[], "dns.cloud"),
+            rule("edges", "edge-b", &["10.0.0.0/28"], "dns.cloud"),
+        ];
+        let rules = RuleSet::new(several.clone()).unwrap();
+        assert_eq!(decide(&rules, "edge-b", "10.0.0.5", "dns.cloud").as_deref(), Some("edges"));
+        let again = [several, vec![rule("edges", "edge-a", &[], "dns.cloud")]].concat();
+        assert_eq!(RuleSet::new(again).unwrap_err()[0].index(), 2);
     }
 
     proptest! {
