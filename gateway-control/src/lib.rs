@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compile;
+pub mod deployment;
 mod excerpt;
 mod lowering;
 pub mod maglev;

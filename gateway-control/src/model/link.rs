@@ -237,7 +237,7 @@ impl Endpoint {
     }
 
     /// The address, where it is of IPv4.
-    pub(super) fn ipv4(self) -> Option<Ipv4Addr> {
+    pub(crate) fn ipv4(self) -> Option<Ipv4Addr> {
         match self.0 {
             SocketAddr::V4(address) => Some(*address.ip()),
             SocketAddr::V6(_) => None,

@@ -1,0 +1,287 @@
+//! What is looked up other than by name. Kept by every insertion and removal; where two resources may
+//! claim the same for a moment, until the check refuses them, both are kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gateway_policy::{RuleId, ServiceId, ServiceName, SiteName};
+
+use super::Deployment;
+use crate::model::{Endpoint, GatewayName, PublicKey};
+use crate::resource::{
+    Exposure, ExposureName, Key, Origin, Policy, PolicyName, Resource, Role, Site, Target,
+};
+
+type Several<K, V> = BTreeMap<K, BTreeSet<V>>;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    pub(super) gateways: Several<SiteName, GatewayName>,
+    pub(super) keys: Several<PublicKey, GatewayName>,
+    pub(super) endpoints: Several<Endpoint, GatewayName>,
+    pub(super) clouds: BTreeSet<SiteName>,
+    /// Edge sites by the hub that they name.
+    pub(super) edges: Several<Option<SiteName>, SiteName>,
+    pub(super) services: Several<SiteName, ServiceName>,
+    pub(super) exposures: Several<ServiceId, ExposureName>,
+    /// Exposures by the sites that they name.
+    pub(super) naming: Several<SiteName, ExposureName>,
+    /// Exposures that select sites by labels.
+    pub(super) selecting: BTreeSet<ExposureName>,
+    /// By service, then client site.
+    pub(super) exposed: BTreeMap<ServiceId, Several<SiteName, ExposureName>>,
+    /// By client site, then the service's site, then its name there.
+    pub(super) used: BTreeMap<SiteName, BTreeMap<SiteName, Several<ServiceName, ExposureName>>>,
+    /// Client sites by the service's site, with how many services each has.
+    pub(super) clients: BTreeMap<SiteName, BTreeMap<SiteName, usize>>,
+    pub(super) rules: Several<ServiceId, (PolicyName, usize)>,
+    /// Policies by the sites that they name as origin.
+    pub(super) policies: Several<SiteName, PolicyName>,
+    /// Rules that select their origin by labels.
+    pub(super) labelled: BTreeSet<(PolicyName, usize)>,
+    pub(super) rule_ids: Several<RuleId, PolicyName>,
+}
+
+fn add<K: Ord, V: Ord>(index: &mut Several<K, V>, key: K, value: V) {
+    index.entry(key).or_default().insert(value);
+}
+
+fn remove<K: Ord, V: Ord>(index: &mut Several<K, V>, key: &K, value: &V) {
+    if let Some(values) = index.get_mut(key) {
+        values.remove(value);
+        if values.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+impl Index {
+    /// Edge sites that name no hub.
+    pub(super) fn homeless(&self) -> impl Iterator<Item = SiteName> + '_ {
+        self.edges.get(&None).into_iter().flatten().cloned()
+    }
+
+    /// What names a resource.
+    pub(super) fn references(&self, key: &Key) -> Vec<Key> {
+        match key {
+            Key::Site(name) => {
+                let edges = self.edges.get(&Some(name.clone())).into_iter().flatten().cloned();
+                let gateways = self.gateways.get(name).into_iter().flatten().cloned();
+                let services = self.services.get(name).into_iter().flatten();
+                let services =
+                    services.map(|service| ServiceId { site: name.clone(), name: service.clone() });
+                let exposures = self.naming.get(name).into_iter().flatten().cloned();
+                let policies = self.policies.get(name).into_iter().flatten().cloned();
+                edges
+                    .map(Key::Site)
+                    .chain(gateways.map(Key::Gateway))
+                    .chain(services.map(Key::Service))
+                    .chain(exposures.map(Key::Exposure))
+                    .chain(policies.map(Key::Policy))
+                    .collect()
+            }
+            Key::Service(id) => {
+                let exposures = self.exposures.get(id).into_iter().flatten().cloned();
+                let rules = self.rules.get(id).into_iter().flatten();
+                let policies: BTreeSet<_> = rules.map(|(policy, _)| policy.clone()).collect();
+                let policies = policies.into_iter().map(Key::Policy);
+                exposures.map(Key::Exposure).chain(policies).collect()
+            }
+            Key::Gateway(_) | Key::Exposure(_) | Key::Policy(_) => Vec::new(),
+        }
+    }
+
+    fn link(&mut self, exposure: &ExposureName, id: &ServiceId, site: &SiteName) {
+        let sites = self.exposed.entry(id.clone()).or_default();
+        let fresh = !sites.contains_key(site);
+        add(sites, site.clone(), exposure.clone());
+        let servers = self.used.entry(site.clone()).or_default();
+        add(servers.entry(id.site.clone()).or_default(), id.name.clone(), exposure.clone());
+        if fresh {
+            let clients = self.clients.entry(id.site.clone()).or_default();
+            *clients.entry(site.clone()).or_default() += 1;
+        }
+    }
+
+    fn unlink(&mut self, exposure: &ExposureName, id: &ServiceId, site: &SiteName) {
+        let Some(sites) = self.exposed.get_mut(id) else { return };
+        remove(sites, site, exposure);
+        let gone = !sites.contains_key(site);
+        if sites.is_empty() {
+            self.exposed.remove(id);
+        }
+        if let Some(servers) = self.used.get_mut(site) {
+            if let Some(names) = servers.get_mut(&id.site) {
+                remove(names, &id.name, exposure);
+                if names.is_empty() {
+                    servers.remove(&id.site);
+                }
+            }
+            if servers.is_empty() {
+                self.used.remove(site);
+            }
+        }
+        if gone && let Some(clients) = self.clients.get_mut(&id.site) {
+            if let Some(count) = clients.get_mut(site) {
+                *count -= 1;
+                if *count == 0 {
+                    clients.remove(site);
+                }
+            }
+            if clients.is_empty() {
+                self.clients.remove(&id.site);
+            }
+        }
+    }
+}
+
+impl Deployment {
+    /// Takes a resource that is not there.
+    pub(super) fn insert(&mut self, resource: Resource) {
+        match resource {
+            Resource::Site(site) => {
+                self.index_site(&site, true);
+                self.sites.insert(site.name.clone(), site);
+            }
+            Resource::Gateway(gateway) => {
+                let name = &gateway.name;
+                add(&mut self.index.gateways, gateway.site.clone(), name.clone());
+                add(&mut self.index.keys, gateway.public_key, name.clone());
+                for endpoint in &gateway.endpoints {
+                    add(&mut self.index.endpoints, *endpoint, name.clone());
+                }
+                self.gateways.insert(name.clone(), gateway);
+            }
+            Resource::Service(service) => {
+                let ServiceId { site, name } = &service.id;
+                add(&mut self.index.services, site.clone(), name.clone());
+                let services = self.services.entry(site.clone()).or_default();
+                services.insert(name.clone(), service);
+            }
+            Resource::Exposure(exposure) => {
+                self.index_exposure(&exposure, true);
+                self.exposures.insert(exposure.name.clone(), exposure);
+            }
+            Resource::Policy(policy) => {
+                self.index_policy(&policy, true);
+                self.policies.insert(policy.name.clone(), policy);
+            }
+        }
+    }
+
+    /// Gives a resource away, if it is there.
+    pub(super) fn take(&mut self, key: &Key) -> Option<Resource> {
+        match key {
+            Key::Site(name) => {
+                let site = self.sites.remove(name)?;
+                self.index_site(&site, false);
+                Some(Resource::Site(site))
+            }
+            Key::Gateway(name) => {
+                let gateway = self.gateways.remove(name)?;
+                remove(&mut self.index.gateways, &gateway.site, name);
+                remove(&mut self.index.keys, &gateway.public_key, name);
+                for endpoint in &gateway.endpoints {
+                    remove(&mut self.index.endpoints, endpoint, name);
+                }
+                Some(Resource::Gateway(gateway))
+            }
+            Key::Service(id) => {
+                let services = self.services.get_mut(&id.site)?;
+                let service = services.remove(&id.name)?;
+                if services.is_empty() {
+                    self.services.remove(&id.site);
+                }
+                remove(&mut self.index.services, &id.site, &id.name);
+                Some(Resource::Service(service))
+            }
+            Key::Exposure(name) => {
+                let exposure = self.exposures.remove(name)?;
+                self.index_exposure(&exposure, false);
+                Some(Resource::Exposure(exposure))
+            }
+            Key::Policy(name) => {
+                let policy = self.policies.remove(name)?;
+                self.index_policy(&policy, false);
+                Some(Resource::Policy(policy))
+            }
+        }
+    }
+
+    fn index_site(&mut self, site: &Site, there: bool) {
+        let name = &site.name;
+        match (site.role, there) {
+            (Role::Cloud, true) => drop(self.index.clouds.insert(name.clone())),
+            (Role::Cloud, false) => drop(self.index.clouds.remove(name)),
+            (Role::Edge, true) => add(&mut self.index.edges, site.hub.clone(), name.clone()),
+            (Role::Edge, false) => remove(&mut self.index.edges, &site.hub, name),
+        }
+        for exposure in self.index.selecting.clone() {
+            let Some(exposure) = self.exposures.get(&exposure) else { continue };
+            let Target::Labelled(selector) = &exposure.to else { continue };
+            if exposure.service.site == *name || !selector.selects(&site.labels) {
+                continue;
+            }
+            match there {
+                true => self.index.link(&exposure.name, &exposure.service, name),
+                false => self.index.unlink(&exposure.name, &exposure.service, name),
+            }
+        }
+    }
+
+    fn index_exposure(&mut self, exposure: &Exposure, there: bool) {
+        let (name, id, index) = (&exposure.name, &exposure.service, &mut self.index);
+        match there {
+            true => add(&mut index.exposures, id.clone(), name.clone()),
+            false => remove(&mut index.exposures, id, name),
+        }
+        let sites: Vec<&SiteName> = match &exposure.to {
+            Target::Sites(sites) => sites.iter().collect(),
+            Target::Labelled(selector) => {
+                match there {
+                    true => index.selecting.insert(name.clone()),
+                    false => index.selecting.remove(name),
+                };
+                let selected = self.sites.values().filter(|site| selector.selects(&site.labels));
+                selected.map(|site| &site.name).filter(|site| **site != id.site).collect()
+            }
+        };
+        let named = matches!(exposure.to, Target::Sites(_));
+        for site in sites {
+            match there {
+                true => index.link(name, id, site),
+                false => index.unlink(name, id, site),
+            }
+            match (named, there) {
+                (true, true) => add(&mut index.naming, site.clone(), name.clone()),
+                (true, false) => remove(&mut index.naming, site, name),
+                (false, _) => {}
+            }
+        }
+    }
+
+    fn index_policy(&mut self, policy: &Policy, there: bool) {
+        let index = &mut self.index;
+        for (n, rule) in policy.rules.iter().enumerate() {
+            let name = &policy.name;
+            let place = (name.clone(), n);
+            match there {
+                true => {
+                    add(&mut index.rules, rule.to.clone(), place.clone());
+                    add(&mut index.rule_ids, rule.id.clone(), name.clone());
+                }
+                false => {
+                    remove(&mut index.rules, &rule.to, &place);
+                    remove(&mut index.rule_ids, &rule.id, name);
+                }
+            }
+            match (&rule.from, there) {
+                (Origin::Site(site), true) => {
+                    add(&mut index.policies, site.clone(), name.clone());
+                }
+                (Origin::Site(site), false) => remove(&mut index.policies, site, name),
+                (Origin::Labelled(_), true) => drop(index.labelled.insert(place)),
+                (Origin::Labelled(_), false) => drop(index.labelled.remove(&place)),
+            }
+        }
+    }
+}
