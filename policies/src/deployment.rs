@@ -59,9 +59,14 @@ pub enum DeploymentError {
 impl Deployment {
     /// Reads and compiles the site files of a deployment.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, DeploymentError> {
+        let models = texts.into_iter().map(site_file::parse).collect::<Result<Vec<_>, _>>()?;
+        Self::of(models)
+    }
+
+    /// Compiles the gateways of a deployment.
+    pub fn of(models: impl IntoIterator<Item = SiteModel>) -> Result<Self, DeploymentError> {
         let mut gateways = BTreeMap::new();
-        for text in texts {
-            let model = site_file::parse(text)?;
+        for model in models {
             let link = [model.link().interface.clone()];
             let far = model.host().map(|host| host.far_interface());
             let names = model.lans().iter().map(|lan| lan.interface.clone()).chain(link).chain(far);

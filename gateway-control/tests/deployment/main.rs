@@ -1,0 +1,157 @@
+//! Deployments: what is refused and how it is said, what is allocated, and over random histories that
+//! allocations are sound and that a share changed step by step is the share computed as a whole.
+#![allow(clippy::unwrap_used, reason = "a test may fail where a value is not there")]
+
+mod allocation;
+mod histories;
+mod refusals;
+mod scale;
+
+use gateway_control::deployment::allocation::Recorded;
+use gateway_control::deployment::{Change, Deployment, Desired, Diff, Problem};
+use gateway_control::resource::{Key, Kind, Resource, read};
+
+/// Two edges at a hub, a service of the hub exposed to one of them.
+pub(crate) const SMALL: &str = "\
+kind: Site
+metadata: {name: cloud}
+spec: {role: cloud, clientNetworks: [10.0.0.0/24], presencePool: 10.0.0.192/26}
+---
+kind: Site
+metadata: {name: edge-a, labels: {tier: edge}}
+spec: {role: edge, clientNetworks: [10.0.0.0/24], presencePool: 10.0.0.192/26}
+---
+kind: Site
+metadata: {name: edge-b, labels: {tier: edge}}
+spec: {role: edge, clientNetworks: [10.0.0.0/24, 10.1.0.0/24], presencePool: 10.0.0.192/26}
+---
+kind: Gateway
+metadata: {name: cloud-gw}
+spec: {site: cloud, publicKey: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=, endpoints: ['192.0.2.1:51820']}
+---
+kind: Gateway
+metadata: {name: edge-a-gw}
+spec: {site: edge-a, publicKey: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=}
+---
+kind: Service
+metadata: {name: web}
+spec: {site: cloud, ports: [tcp/80], backends: [{address: 10.0.0.10}]}
+---
+kind: Exposure
+metadata: {name: web-to-a}
+spec: {service: web.cloud, to: {sites: [edge-a]}}
+---
+kind: Policy
+metadata: {name: web}
+spec: {rules: [{from: {site: edge-a}, to: web.cloud}]}
+";
+
+pub(crate) fn resources(text: &str) -> Vec<Resource> {
+    let declared = read(text).unwrap_or_else(|error| panic!("{error}"));
+    declared.into_iter().map(|it| it.resource).collect()
+}
+
+pub(crate) fn puts(text: &str) -> Vec<Change> {
+    resources(text).into_iter().map(Change::Put).collect()
+}
+
+pub(crate) fn delete(kind: Kind, name: &str) -> Change {
+    Change::Delete(Key::new(kind, name).unwrap())
+}
+
+pub(crate) fn empty() -> Desired {
+    Desired::new(Deployment::default(), &Recorded::default(), 0).unwrap()
+}
+
+pub(crate) fn small() -> Desired {
+    let mut desired = empty();
+    desired.change(puts(SMALL), 0).unwrap_or_else(|problems| panic!("{}", said(&problems)));
+    desired
+}
+
+pub(crate) fn said(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What a change does, or what is said against it; then nothing has changed.
+pub(crate) fn change(desired: &mut Desired, changes: Vec<Change>) -> Result<Diff, String> {
+    let before = desired.clone();
+    desired.change(changes, 0).map_err(|problems| {
+        assert!(!problems.is_empty());
+        assert!(*desired == before, "a refused change left something behind");
+        said(&problems)
+    })
+}
+
+#[test]
+fn a_deployment_is_told_to_its_gateways() {
+    let desired = small();
+    let site = "edge-a".parse().unwrap();
+    let share: Vec<_> =
+        desired.share(&site).unwrap().items().values().map(ToString::to_string).collect();
+    assert_eq!(
+        share,
+        [
+            "site edge-a: transit 240.0.16.0/20, presencePool 10.0.0.192/26, clientNetworks 10.0.0.0/24",
+            "link to site cloud: key 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=, at 192.0.2.1:51820",
+            "site cloud: transit 240.0.0.0/20",
+            "service web.cloud: number 1, tcp/80, presence 10.0.0.193",
+            "rule web: edge-a may use web.cloud",
+        ]
+    );
+    // The other edge has no business with anybody yet.
+    let site = "edge-b".parse().unwrap();
+    assert_eq!(desired.share(&site).unwrap().items().len(), 3);
+}
+
+#[test]
+fn exposing_a_service_by_one_resource_tells_both_ends() {
+    let mut desired = small();
+    let text = "kind: Exposure\nmetadata: {name: web-to-b}\nspec: {service: web.cloud, to: {sites: [edge-b]}}\n";
+    let shown = desired.preview(puts(text), 0).unwrap().to_string();
+    assert_eq!(
+        shown,
+        "gateway cloud-gw of site cloud:\n\
+         \x20 - site edge-b: transit 240.0.32.0/20\n\
+         \x20 + site edge-b: transit 240.0.32.0/20, clients in 10.0.0.0/24, clients in 10.1.0.0/24\n\
+         site edge-b, which has no gateway yet:\n\
+         \x20 + service web.cloud: number 1, tcp/80, presence 10.0.0.193\n"
+    );
+    assert!(desired == small(), "a preview left something behind");
+    let diff = desired.change(puts(text), 0).unwrap();
+    assert_eq!(diff.to_string(), shown);
+    assert!(desired.change(puts(text), 0).unwrap().is_empty());
+}
+
+#[test]
+fn labels_select_sites_for_exposures_and_rules() {
+    let mut desired = small();
+    let text = "\
+kind: Service
+metadata: {name: dns}
+spec: {site: cloud, ports: [udp/53], backends: [{address: 10.0.0.11}]}
+---
+kind: Exposure
+metadata: {name: dns}
+spec: {service: dns.cloud, to: {labels: {tier: edge}}}
+---
+kind: Policy
+metadata: {name: dns}
+spec: {rules: [{from: {labels: {tier: edge}}, to: dns.cloud}]}
+";
+    desired.change(puts(text), 0).unwrap();
+    let lines = |desired: &Desired, site: &str| {
+        let share = desired.share(&site.parse().unwrap()).unwrap();
+        let lines: Vec<_> = share.items().values().map(ToString::to_string).collect();
+        lines.into_iter().filter(|line| line.contains("dns.cloud")).count()
+    };
+    assert_eq!(["cloud", "edge-a", "edge-b"].map(|site| lines(&desired, site)), [3, 2, 2]);
+    // Another label takes the site out; the same rule stays for the other.
+    let text = SMALL.replace("edge-b, labels: {tier: edge}", "edge-b, labels: {tier: lab}");
+    let diff = desired.change(puts(&text), 0).unwrap();
+    assert_eq!(
+        diff.sites().map(|(site, _)| site.as_str()).collect::<Vec<_>>(),
+        ["cloud", "edge-b"]
+    );
+    assert_eq!(["cloud", "edge-a", "edge-b"].map(|site| lines(&desired, site)), [2, 2, 0]);
+}
