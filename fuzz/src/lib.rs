@@ -5,11 +5,14 @@
 //! | target | input | what must hold |
 //! |---|---|---|
 //! | [`frame()`] | frames, one after the other | no panic; addresses of one side never reach the other |
+//! | [`resources()`] | resources | no panic; what is written reads back; every share makes a model |
 //! | [`site_file()`] | a site file | no panic; a model compiles, and its rendering reads back the same |
 #![forbid(unsafe_code)]
 
 mod frame;
+mod resources;
 mod site_file;
 
 pub use frame::frame;
+pub use resources::resources;
 pub use site_file::site_file;

@@ -6,7 +6,8 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 /// Every target by the name of its corpus.
-const TARGETS: [(&str, Target); 2] = [("frame", fuzz::frame), ("site_file", fuzz::site_file)];
+const TARGETS: [(&str, Target); 3] =
+    [("frame", fuzz::frame), ("resources", fuzz::resources), ("site_file", fuzz::site_file)];
 
 type Target = fn(&[u8]);
 
@@ -48,6 +49,19 @@ fn site_files_of_both_kinds_are_there() {
         }
     }
     assert!(read >= 5 && refused >= 10, "{read} read, {refused} refused");
+}
+
+#[test]
+fn resources_of_both_kinds_are_there() {
+    let (mut read, mut refused) = (0, 0);
+    for entry in fs::read_dir(corpora().join("resources")).unwrap() {
+        let data = fs::read(entry.unwrap().path()).unwrap();
+        match std::str::from_utf8(&data).map(gateway_control::resource::read) {
+            Ok(Ok(_)) => read += 1,
+            Ok(Err(_)) | Err(_) => refused += 1,
+        }
+    }
+    assert!(read >= 8 && refused >= 10, "{read} read, {refused} refused");
 }
 
 /// The fuzzer's package is outside the workspace, so nothing else would notice that it lacks a

@@ -126,8 +126,6 @@ impl Recorded {
             let site = || name.clone();
             let stands = record.presences.changed().cloned();
             settled.presences.extend(stands.map(|stands| (site(), stands)));
-            let services = record.numbers.changed().cloned();
-            settled.numbers.extend(services.map(|name| ServiceId { site: site(), name }));
             if record.is_empty() {
                 settled.emptied.extend(self.sites.remove_entry(name));
             }
@@ -267,8 +265,6 @@ impl Recorded {
 pub struct Settled {
     /// Sites whose transit blocks changed.
     pub transit: BTreeSet<SiteName>,
-    /// Services whose numbers changed.
-    pub numbers: BTreeSet<ServiceId>,
     /// What other addresses of a site's pool stand for now, or did before.
     pub presences: BTreeSet<(SiteName, Stands)>,
     concerned: BTreeSet<SiteName>,

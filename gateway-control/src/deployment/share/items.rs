@@ -234,13 +234,13 @@ pub fn footprint(deployment: &Deployment, key: &Key, found: &mut BTreeSet<Place>
     }
 }
 
-/// Items that changed allocations have a part in.
+/// Items that changed allocations have a part in. A number changes only with its service, which has a part
+/// in the same ones.
 pub fn of_allocations(deployment: &Deployment, settled: &Settled, found: &mut BTreeSet<Place>) {
     for name in &settled.transit {
         found.insert((name.clone(), ItemKey::Own));
         of_known(deployment, name, found);
     }
-    settled.numbers.iter().for_each(|id| of_service(deployment, id, found));
     for (site, stands) in &settled.presences {
         let key = match stands {
             Stands::Clients => ItemKey::Own,
