@@ -121,13 +121,7 @@ impl Deployment {
             }
         }
         let named = self.index.policies.get(name).into_iter().flatten();
-        for policy in named.filter_map(|policy| self.policies.get(policy)) {
-            let key = Key::Policy(policy.name.clone());
-            for rule in policy.rules.iter().filter(|rule| self.permits(rule, name)) {
-                self.check_clients(&key, rule, name, problems);
-            }
-        }
-        for (policy, n) in &self.index.labelled {
+        for (policy, n) in named.chain(&self.index.labelled) {
             let rule = self.policies.get(policy).and_then(|policy| policy.rules.get(*n));
             if let Some(rule) = rule.filter(|rule| self.permits(rule, name)) {
                 self.check_clients(&Key::Policy(policy.clone()), rule, name, problems);
@@ -221,10 +215,8 @@ impl Deployment {
                 problems.push(Problem::of(&key, "to.sites", error));
             }
         }
-        for (site, names) in self.index.exposed.get(id).into_iter().flatten() {
-            if names.contains(name) {
-                self.check_pair(name, id, site, problems);
-            }
+        for site in self.sites_of(exposure) {
+            self.check_pair(name, id, site, problems);
         }
     }
 
@@ -276,10 +268,8 @@ impl Deployment {
         if let Some(presences) = presences.filter(|it| it.size() < from.size()) {
             wrong("presences", Error::TooFewPresences { presences, from });
         }
-        for (policy, _, rule) in self.permissions(id) {
-            if self.permits(rule, site) {
-                self.check_clients(&Key::Policy(policy.clone()), rule, site, problems);
-            }
+        for (policy, _, rule) in self.permissions(id, site) {
+            self.check_clients(&Key::Policy(policy.clone()), rule, site, problems);
         }
     }
 

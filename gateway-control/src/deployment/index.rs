@@ -8,10 +8,10 @@ use gateway_policy::{RuleId, ServiceId, ServiceName, SiteName};
 use super::Deployment;
 use crate::model::{Endpoint, GatewayName, PublicKey};
 use crate::resource::{
-    Exposure, ExposureName, Key, Origin, Policy, PolicyName, Resource, Role, Site, Target,
+    AppearAs, Exposure, ExposureName, Key, Origin, Policy, PolicyName, Resource, Role, Site, Target,
 };
 
-type Several<K, V> = BTreeMap<K, BTreeSet<V>>;
+pub(super) type Several<K, V> = BTreeMap<K, BTreeSet<V>>;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
@@ -33,12 +33,34 @@ pub(super) struct Index {
     pub(super) used: BTreeMap<SiteName, BTreeMap<SiteName, Several<ServiceName, ExposureName>>>,
     /// Client sites by the service's site, with how many services each has.
     pub(super) clients: BTreeMap<SiteName, BTreeMap<SiteName, usize>>,
-    pub(super) rules: Several<ServiceId, (PolicyName, usize)>,
-    /// Policies by the sites that they name as origin.
-    pub(super) policies: Several<SiteName, PolicyName>,
+    /// Sites whose clients have presences of their own at a service, with the exposures that say so.
+    pub(super) own_clients: Several<ServiceId, (SiteName, ExposureName)>,
+    pub(super) rules: BTreeMap<ServiceId, Rules>,
+    /// Rules by the sites that they name as origin.
+    pub(super) policies: Several<SiteName, RulePlace>,
     /// Rules that select their origin by labels.
-    pub(super) labelled: BTreeSet<(PolicyName, usize)>,
+    pub(super) labelled: BTreeSet<RulePlace>,
     pub(super) rule_ids: Several<RuleId, PolicyName>,
+}
+
+/// A policy, and which of its rules, counted from 0.
+pub(super) type RulePlace = (PolicyName, usize);
+
+/// The rules about one service.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    pub(super) named: Several<SiteName, RulePlace>,
+    pub(super) labelled: BTreeSet<RulePlace>,
+}
+
+impl Rules {
+    fn policies(&self) -> impl Iterator<Item = &PolicyName> {
+        self.named.values().flatten().chain(&self.labelled).map(|(policy, _)| policy)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.labelled.is_empty()
+    }
 }
 
 fn add<K: Ord, V: Ord>(index: &mut Several<K, V>, key: K, value: V) {
@@ -70,19 +92,20 @@ impl Index {
                 let services =
                     services.map(|service| ServiceId { site: name.clone(), name: service.clone() });
                 let exposures = self.naming.get(name).into_iter().flatten().cloned();
-                let policies = self.policies.get(name).into_iter().flatten().cloned();
+                let policies = self.policies.get(name).into_iter().flatten();
+                let policies: BTreeSet<_> = policies.map(|(policy, _)| policy.clone()).collect();
                 edges
                     .map(Key::Site)
                     .chain(gateways.map(Key::Gateway))
                     .chain(services.map(Key::Service))
                     .chain(exposures.map(Key::Exposure))
-                    .chain(policies.map(Key::Policy))
+                    .chain(policies.into_iter().map(Key::Policy))
                     .collect()
             }
             Key::Service(id) => {
                 let exposures = self.exposures.get(id).into_iter().flatten().cloned();
-                let rules = self.rules.get(id).into_iter().flatten();
-                let policies: BTreeSet<_> = rules.map(|(policy, _)| policy.clone()).collect();
+                let policies = self.rules.get(id).into_iter().flat_map(Rules::policies);
+                let policies: BTreeSet<_> = policies.cloned().collect();
                 let policies = policies.into_iter().map(Key::Policy);
                 exposures.map(Key::Exposure).chain(policies).collect()
             }
@@ -90,7 +113,12 @@ impl Index {
         }
     }
 
-    fn link(&mut self, exposure: &ExposureName, id: &ServiceId, site: &SiteName) {
+    fn link(&mut self, exposure: &Exposure, site: &SiteName) {
+        let (id, is_shared) = (&exposure.service, exposure.clients == AppearAs::Shared);
+        let exposure = &exposure.name;
+        if !is_shared {
+            add(&mut self.own_clients, id.clone(), (site.clone(), exposure.clone()));
+        }
         let sites = self.exposed.entry(id.clone()).or_default();
         let fresh = !sites.contains_key(site);
         add(sites, site.clone(), exposure.clone());
@@ -102,7 +130,9 @@ impl Index {
         }
     }
 
-    fn unlink(&mut self, exposure: &ExposureName, id: &ServiceId, site: &SiteName) {
+    fn unlink(&mut self, exposure: &Exposure, site: &SiteName) {
+        let (id, exposure) = (&exposure.service, &exposure.name);
+        remove(&mut self.own_clients, id, &(site.clone(), exposure.clone()));
         let Some(sites) = self.exposed.get_mut(id) else { return };
         remove(sites, site, exposure);
         let gone = !sites.contains_key(site);
@@ -222,8 +252,8 @@ impl Deployment {
                 continue;
             }
             match there {
-                true => self.index.link(&exposure.name, &exposure.service, name),
-                false => self.index.unlink(&exposure.name, &exposure.service, name),
+                true => self.index.link(exposure, name),
+                false => self.index.unlink(exposure, name),
             }
         }
     }
@@ -248,8 +278,8 @@ impl Deployment {
         let named = matches!(exposure.to, Target::Sites(_));
         for site in sites {
             match there {
-                true => index.link(name, id, site),
-                false => index.unlink(name, id, site),
+                true => index.link(exposure, site),
+                false => index.unlink(exposure, site),
             }
             match (named, there) {
                 (true, true) => add(&mut index.naming, site.clone(), name.clone()),
@@ -264,23 +294,31 @@ impl Deployment {
         for (n, rule) in policy.rules.iter().enumerate() {
             let name = &policy.name;
             let place = (name.clone(), n);
-            match there {
-                true => {
-                    add(&mut index.rules, rule.to.clone(), place.clone());
-                    add(&mut index.rule_ids, rule.id.clone(), name.clone());
-                }
-                false => {
-                    remove(&mut index.rules, &rule.to, &place);
-                    remove(&mut index.rule_ids, &rule.id, name);
-                }
-            }
+            let rules = index.rules.entry(rule.to.clone()).or_default();
             match (&rule.from, there) {
                 (Origin::Site(site), true) => {
-                    add(&mut index.policies, site.clone(), name.clone());
+                    add(&mut rules.named, site.clone(), place.clone());
+                    add(&mut index.policies, site.clone(), place);
                 }
-                (Origin::Site(site), false) => remove(&mut index.policies, site, name),
-                (Origin::Labelled(_), true) => drop(index.labelled.insert(place)),
-                (Origin::Labelled(_), false) => drop(index.labelled.remove(&place)),
+                (Origin::Site(site), false) => {
+                    remove(&mut rules.named, site, &place);
+                    remove(&mut index.policies, site, &place);
+                }
+                (Origin::Labelled(_), true) => {
+                    rules.labelled.insert(place.clone());
+                    index.labelled.insert(place);
+                }
+                (Origin::Labelled(_), false) => {
+                    rules.labelled.remove(&place);
+                    index.labelled.remove(&place);
+                }
+            }
+            if rules.is_empty() {
+                index.rules.remove(&rule.to);
+            }
+            match there {
+                true => add(&mut index.rule_ids, rule.id.clone(), name.clone()),
+                false => remove(&mut index.rule_ids, &rule.id, name),
             }
         }
     }

@@ -21,7 +21,7 @@ use index::Index;
 use crate::model::{GatewayName, Network, TransitPool};
 use crate::resource::{
     AppearAs, Exposure, ExposureName, Gateway, Key, Origin, Permission, Policy, PolicyName,
-    Resource, Role, Service, Site,
+    Resource, Role, Service, Site, Target,
 };
 
 /// Every resource, by kind and name. No reference is left open, and no two resources claim the same.
@@ -194,6 +194,23 @@ impl Deployment {
         sites.filter_map(|(site, names)| Some((site, self.exposures.get(names.first()?)?)))
     }
 
+    /// Sites whose clients have presences of their own at a service.
+    pub fn with_own_clients(&self, id: &ServiceId) -> impl Iterator<Item = &SiteName> {
+        self.index.own_clients.get(id).into_iter().flatten().map(|(site, _)| site)
+    }
+
+    /// Sites that an exposure is for.
+    pub fn sites_of<'a>(&'a self, exposure: &'a Exposure) -> Vec<&'a SiteName> {
+        match &exposure.to {
+            Target::Sites(sites) => sites.iter().collect(),
+            Target::Labelled(_) => {
+                let sites = self.index.exposed.get(&exposure.service).into_iter().flatten();
+                let sites = sites.filter(|(_, names)| names.contains(&exposure.name));
+                sites.map(|(site, _)| site).collect()
+            }
+        }
+    }
+
     /// The exposure of a service to a site.
     pub fn exposure(&self, id: &ServiceId, site: &SiteName) -> Option<&Exposure> {
         self.exposures.get(self.index.exposed.get(id)?.get(site)?.first()?)
@@ -263,14 +280,19 @@ impl Deployment {
         }
     }
 
-    /// The permissions for a service, each with its policy and its place there.
-    pub fn permissions(
-        &self,
+    /// The permissions of a site's clients for a service, each with its policy and its place there.
+    pub fn permissions<'a>(
+        &'a self,
         id: &ServiceId,
-    ) -> impl Iterator<Item = (&PolicyName, usize, &Permission)> {
-        let rules = self.index.rules.get(id).into_iter().flatten();
-        rules
+        site: &'a SiteName,
+    ) -> impl Iterator<Item = (&'a PolicyName, usize, &'a Permission)> {
+        let rules = self.index.rules.get(id);
+        let named = rules.and_then(|rules| rules.named.get(site)).into_iter().flatten();
+        let labelled = rules.into_iter().flat_map(|rules| &rules.labelled);
+        named
+            .chain(labelled)
             .filter_map(|(policy, n)| Some((policy, *n, self.policies.get(policy)?.rules.get(*n)?)))
+            .filter(|(_, _, rule)| self.permits(rule, site))
     }
 
     /// Whether a permission is for the clients of a site.

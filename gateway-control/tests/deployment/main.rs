@@ -155,3 +155,50 @@ spec: {rules: [{from: {labels: {tier: edge}}, to: dns.cloud}]}
     );
     assert_eq!(["cloud", "edge-a", "edge-b"].map(|site| lines(&desired, site)), [2, 2, 0]);
 }
+
+/// In whatever order resources come, the shares are the same in the end.
+#[test]
+fn a_hub_that_comes_last_links_what_was_declared_before() {
+    let text = "\
+kind: Service
+metadata: {name: agent}
+spec: {site: edge-a, ports: [tcp/9], backends: [{address: 10.0.0.10}], number: 3000}
+---
+kind: Exposure
+metadata: {name: agent-to-b}
+spec: {service: agent.edge-a, to: {sites: [edge-b]}}
+";
+    let (hub, rest): (Vec<_>, Vec<_>) = puts(SMALL)
+        .into_iter()
+        .chain(puts(text))
+        .partition(|change| change.key().name().contains("cloud"));
+    let (web, rest): (Vec<_>, Vec<_>) =
+        rest.into_iter().partition(|change| change.key().name().starts_with("web"));
+    let mut desired = empty();
+    for changes in [rest, hub, web] {
+        desired.change(changes, 0).unwrap_or_else(|problems| panic!("{}", said(&problems)));
+    }
+    let whole = Desired::new(desired.deployment().clone(), desired.recorded(), 0).unwrap();
+    assert!(desired == whole);
+    let share = desired.share(&"edge-b".parse().unwrap()).unwrap();
+    let lines: Vec<_> = share.items().values().map(ToString::to_string).collect();
+    assert!(
+        lines.contains(&"site edge-a: transit 240.0.0.0/19, by way of cloud".to_owned()),
+        "{lines:#?}"
+    );
+}
+
+/// A number that needs a larger block moves the site, and everybody who knows it is told.
+#[test]
+fn a_moved_site_is_told_to_all_who_know_it() {
+    let mut desired = small();
+    let text = SMALL.replace(
+        "backends: [{address: 10.0.0.10}]",
+        "backends: [{address: 10.0.0.10}], number: 3000",
+    );
+    let diff = desired.change(puts(&text), 0).unwrap();
+    let sites: Vec<_> = diff.sites().map(|(site, _)| site.as_str()).collect();
+    assert_eq!(sites, ["cloud", "edge-a", "edge-b"]);
+    let whole = Desired::new(desired.deployment().clone(), desired.recorded(), 0).unwrap();
+    assert!(desired == whole);
+}

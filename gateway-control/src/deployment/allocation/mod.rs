@@ -22,7 +22,7 @@ pub use record::{RecordError, Recorded, Stands};
 
 use super::{Deployment, Problem};
 use crate::model::{ClientPresences, Network, ServiceNumber, TransitBlock};
-use crate::resource::{Key, Site, Target};
+use crate::resource::{AppearAs, Key, Site};
 
 /// What a freed range cools off by default: a day, in seconds.
 pub const COOLING: u64 = 24 * 3600;
@@ -290,24 +290,16 @@ pub fn settle(
 pub fn concerned(deployment: &Deployment, key: &Key) -> BTreeSet<SiteName> {
     match key {
         Key::Site(name) => {
+            // Where its clients have presences of their own, their number follows from its networks.
             let servers = deployment.used_by(name).map(|id| id.site);
-            let services = deployment.services_at(name);
-            let clients =
-                services.flat_map(|service| deployment.exposed_to(&service.id)).map(|(it, _)| it);
-            let clients: Vec<_> = clients.cloned().collect();
-            servers.chain(clients).chain([name.clone()]).collect()
+            servers.chain([name.clone()]).collect()
         }
         Key::Service(id) => [id.site.clone()].into(),
         Key::Exposure(name) => match deployment.exposures.get(name) {
             Some(exposure) => {
-                let named = match &exposure.to {
-                    Target::Sites(sites) => sites.clone(),
-                    Target::Labelled(_) => {
-                        let sites = deployment.index.exposed.get(&exposure.service);
-                        sites.into_iter().flat_map(|it| it.keys()).cloned().collect()
-                    }
-                };
-                named.into_iter().chain([exposure.service.site.clone()]).collect()
+                let server = Some(&exposure.service.site);
+                let server = server.filter(|_| exposure.clients != AppearAs::Shared);
+                deployment.sites_of(exposure).into_iter().chain(server).cloned().collect()
             }
             None => BTreeSet::new(),
         },

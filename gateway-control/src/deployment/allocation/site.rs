@@ -222,7 +222,8 @@ fn wants(deployment: &Deployment, site: &Site) -> BTreeMap<Stands, Want> {
         wants.insert(Stands::Service(id), want);
     }
     for service in deployment.services_at(name) {
-        for (client, exposure) in deployment.exposed_to(&service.id) {
+        for client in deployment.with_own_clients(&service.id) {
+            let Some(exposure) = deployment.exposure(&service.id, client) else { continue };
             let AppearAs::PerClient { presences, .. } = exposure.clients else { continue };
             let Some(from) = deployment.clients_of_their_own(&service.id, client) else { continue };
             let wish = presences.map(|it: Network| u32::from(it.prefix().network()));

@@ -91,7 +91,7 @@ fn known(
 
 fn local(deployment: &Deployment, recorded: &Recorded, id: &ServiceId) -> Option<ServiceDraft> {
     let service = deployment.service(id)?;
-    let exposures = deployment.exposed_to(id).filter_map(|(site, _)| {
+    let exposures = deployment.with_own_clients(id).filter_map(|site| {
         let from = deployment.clients_of_their_own(id, site)?;
         let clients = recorded.clients(id, site, from)?;
         Some(model::Exposure { site: site.clone(), clients })
@@ -182,10 +182,8 @@ pub fn keys(deployment: &Deployment, site: &SiteName) -> BTreeSet<ItemKey> {
 }
 
 fn rules(deployment: &Deployment, id: &ServiceId, from: &SiteName, mut each: impl FnMut(ItemKey)) {
-    for (policy, n, rule) in deployment.permissions(id) {
-        if deployment.permits(rule, from) {
-            each(ItemKey::Rule(policy.clone(), n, from.clone()));
-        }
+    for (policy, n, _) in deployment.permissions(id, from) {
+        each(ItemKey::Rule(policy.clone(), n, from.clone()));
     }
 }
 
@@ -206,8 +204,7 @@ pub fn footprint(deployment: &Deployment, key: &Key, found: &mut BTreeSet<Place>
             let Some(exposure) = deployment.exposures.get(name) else { return };
             let id = &exposure.service;
             found.insert((id.site.clone(), ItemKey::Service(id.clone())));
-            let sites = deployment.index.exposed.get(id).into_iter().flatten();
-            for (site, _) in sites.filter(|(_, names)| names.contains(name)) {
+            for site in deployment.sites_of(exposure) {
                 of_pair(deployment, id, site, found);
             }
         }
