@@ -1,7 +1,7 @@
 //! The shipped policy files, each held to its table of expectations.
 //!
 //! A directory under `examples/` holds the site files of one deployment and one `.expect` file: lines
-//! of who asks for what, and the verdict. `cargo test -p policies` puts each line to the rules and to
+//! of who asks for what, and the verdict. Its `resources/` declares the same deployment as resources. `cargo test -p policies` puts each line to the rules and to
 //! the compiled tables of both gateways that enforce it.
 #![forbid(unsafe_code)]
 

@@ -113,6 +113,11 @@ impl<H: Ord + Clone> Ledger<H> {
         self.held.keys()
     }
 
+    /// The highest number that is held or cools off.
+    pub(super) fn last(&self) -> Option<u32> {
+        self.entries.last_key_value().map(|(_, entry)| entry.range.last())
+    }
+
     /// Lets what a holder has cool off.
     pub(super) fn free(&mut self, holder: &H, now: u64) {
         let Some(first) = self.held.get(holder).copied() else { return };

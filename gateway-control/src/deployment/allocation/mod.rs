@@ -251,7 +251,10 @@ impl Recorded {
                 && range.last() <= space.1
                 && self.transit.in_the_way(*range, name, clock).is_none()
         });
-        back.or_else(|| self.transit.find(space, size, from, clock, usable))
+        // Behind all others first: it needs no search, and lets what was freed rest.
+        let behind = from.max(self.transit.last().unwrap_or(0));
+        back.or_else(|| self.transit.find(space, size, behind, clock, usable))
+            .or_else(|| self.transit.find(space, size, from, clock, usable))
             .or_else(|| self.transit.find(space, size, 0, clock, usable))
             .ok_or_else(|| {
                 let (held, cooling) = self.transit.taken(clock);
