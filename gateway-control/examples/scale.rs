@@ -114,7 +114,8 @@ fn main() {
         let begun = Instant::now();
         match desired.change(vec![change], 0) {
             Ok(diff) => {
-                println!("one {what} in {:?}: {} sites told", begun.elapsed(), diff.sites().count())
+                let (took, told) = (begun.elapsed(), diff.sites().count());
+                println!("one {what} in {took:?}: {told} sites told");
             }
             Err(problems) => println!("one {what} is refused: {}", problems[0]),
         }

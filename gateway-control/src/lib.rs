@@ -1,8 +1,12 @@
-//! What a site is and what it may use, compiled to tables: pure, no clock, no sockets.
+//! What a deployment is and what its sites may use, compiled to tables: pure, no clock, no sockets.
 //!
 //! ```text
-//! text --site_file--> SiteDraft --SiteModel::check--> SiteModel --compile--> Tables
-//!                                                               --Plan-----> links and LANs
+//! text --resource--> Resources --Deployment, allocation--> Share --+ local facts
+//!                                                                  v
+//! text --site_file-------------------------------------------> SiteDraft
+//!
+//! SiteDraft --SiteModel::check--> SiteModel --compile--> Tables
+//!                                           --Plan-----> links and LANs
 //! ```
 //!
 //! `gatewayd` reads a site file, and hands the tables to the data path and the plan to netlink.

@@ -39,6 +39,14 @@ pub enum LabelFault {
         /// The text, quoted.
         found: String,
     },
+    /// Not `KEY=VALUE`, or a key that was there already.
+    #[error(
+        "{found} asks for no label, or for one again; write KEY=VALUE, with ',' between several"
+    )]
+    Pair {
+        /// The text, quoted.
+        found: String,
+    },
     /// Too many labels.
     #[error("{found} labels are too many; keep {MOST} at most")]
     TooMany {
@@ -145,6 +153,31 @@ impl Selector {
     }
 }
 
+impl FromStr for Selector {
+    type Err = LabelFault;
+
+    /// Reads `KEY=VALUE,KEY=VALUE`.
+    fn from_str(text: &str) -> Result<Self, LabelFault> {
+        let mut labels = BTreeMap::new();
+        for pair in text.split(',').filter(|_| !text.is_empty()) {
+            let wrong = || LabelFault::Pair { found: crate::model::quoted(pair) };
+            let (key, value) = pair.split_once('=').ok_or_else(wrong)?;
+            let (key, value): (LabelKey, LabelValue) = (key.parse()?, value.parse()?);
+            if labels.insert(key, value).is_some() {
+                return Err(wrong());
+            }
+        }
+        Self::new(Labels::new(labels)?)
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<_> = self.0.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        f.pad(&pairs.join(","))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +216,10 @@ mod tests {
         assert!(selector.selects(&labels(&[("a", "1"), ("b", ""), ("c", "2")])));
         assert!(!selector.selects(&labels(&[("a", "1")])));
         assert!(!selector.selects(&labels(&[("a", "1"), ("b", "x")])));
+        assert_eq!(selector.to_string().parse(), Ok(selector));
+        for wrong in ["", "a", "a=1,", "a=1,a=2", "a=1,a=1", "=1", "a=b=c", "a==b"] {
+            assert!(wrong.parse::<Selector>().is_err(), "{wrong:?}");
+        }
         assert_eq!(Selector::new(labels(&[])), Err(LabelFault::SelectsAll));
         let many = (0..65).map(|n| (format!("k{n}").parse().unwrap(), "v".parse().unwrap()));
         assert_eq!(Labels::new(many.collect()), Err(LabelFault::TooMany { found: 65 }));

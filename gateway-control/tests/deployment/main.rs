@@ -8,8 +8,10 @@ mod refusals;
 mod scale;
 
 use gateway_control::deployment::allocation::Recorded;
+use gateway_control::deployment::share::{LocalFacts, Share};
 use gateway_control::deployment::{Change, Deployment, Desired, Diff, Problem};
 use gateway_control::resource::{Key, Kind, Resource, read};
+use gateway_control::site_file;
 
 /// Two edges at a hub, a service of the hub exposed to one of them.
 pub(crate) const SMALL: &str = "\
@@ -154,6 +156,28 @@ spec: {rules: [{from: {labels: {tier: edge}}, to: dns.cloud}]}
         ["cloud", "edge-b"]
     );
     assert_eq!(["cloud", "edge-a", "edge-b"].map(|site| lines(&desired, site)), [2, 2, 0]);
+}
+
+#[test]
+fn a_host_with_other_networks_than_its_site_is_refused() {
+    let text = include_str!("../../../policies/examples/three-sites/edge-a.toml");
+    let facts = LocalFacts::of(&site_file::parse(text).unwrap());
+    let desired = small();
+    let draft = |site: &str| {
+        desired.share(&site.parse().unwrap()).unwrap().draft(&"gw".parse().unwrap(), &facts)
+    };
+    let draft_of_a = draft("edge-a").unwrap();
+    assert_eq!(
+        (draft_of_a.services.len(), draft_of_a.allows.len(), draft_of_a.peers.len()),
+        (1, 1, 1)
+    );
+    let error = draft("edge-b").unwrap_err().to_string();
+    assert!(
+        error.contains("have the client networks 10.0.0.0/24, and the site is declared with 10.0.0.0/24, 10.1.0.0/24"),
+        "{error}"
+    );
+    let nothing = Share::default().draft(&"gw".parse().unwrap(), &facts).unwrap_err();
+    assert!(nothing.to_string().contains("ask the controller anew"));
 }
 
 /// In whatever order resources come, the shares are the same in the end.
