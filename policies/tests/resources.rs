@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use gateway_common::desired::Tables;
 use gateway_common::map::{Allow, AllowKey, NameKey, NameKind, ServiceKind};
 use gateway_control::deployment::allocation::Recorded;
+use gateway_control::deployment::import::import;
 use gateway_control::deployment::share::LocalFacts;
 use gateway_control::deployment::{Change, Deployment, Desired};
 use gateway_control::model::SiteModel;
@@ -121,4 +122,59 @@ fn a_removed_policy_changes_the_gateways_at_both_ends_only() {
         "gateway cloud-gw of site cloud:\n  - rule edge-b-files: edge-b may use files.cloud\n\
          gateway edge-b-gw of site edge-b:\n  - rule edge-b-files: edge-b may use files.cloud\n"
     );
+}
+
+#[test]
+fn imported_site_files_come_to_the_same_gateways() {
+    let models = ["cloud", "edge-a", "edge-b"].map(by_site_file);
+    let imported = import(&models).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let mut desired = Desired::new(Deployment::default(), &Recorded::default(), 0).unwrap();
+    let changes = imported.into_iter().map(Change::Put).collect();
+    desired.change(changes, 0).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    for by_file in &models {
+        let by_share = by_share(&desired, by_file);
+        assert_eq!(meant(&tables(&by_share)), meant(&tables(by_file)));
+        assert_eq!(Plan::new(&by_share), Plan::new(by_file));
+    }
+}
+
+#[test]
+fn site_files_that_contradict_each_other_are_not_imported() {
+    let said = |changes: &[(&str, &str, &str)]| {
+        let models = ["cloud", "edge-a", "edge-b"].map(|site| {
+            let mut text = fs::read_to_string(example().join(format!("{site}.toml"))).unwrap();
+            for (_, from, to) in changes.iter().filter(|(at, ..)| *at == site) {
+                assert!(text.contains(from), "{site}: {from}");
+                text = text.replace(from, to);
+            }
+            site_file::parse(&text).unwrap_or_else(|error| panic!("{error}"))
+        });
+        let errors = import(&models).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let key = (
+        "edge-a",
+        "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=",
+        "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=",
+    );
+    assert!(said(&[key]).contains("site cloud: the file of edge-b has another public key"));
+    let rule = ("edge-a", "[\"10.0.0.0/28\"]", "[\"10.0.0.0/27\"]");
+    assert!(
+        said(&[rule]).contains("rule edge-a-publishers: the file of edge-a says something else")
+    );
+    let name = ("edge-a", "name = \"files\"", "name = \"flies\"");
+    assert!(said(&[name]).contains("service flies.cloud: the file of edge-a names it"));
+    let ports = ("edge-a", "[\"tcp/5672\"]", "[\"tcp/5671\"]");
+    assert!(
+        said(&[ports]).contains("service rabbitmq.cloud: the file of edge-a has another number")
+    );
+    let block = ("edge-a", "240.0.32.0/20", "240.0.48.0/20");
+    assert!(said(&[block]).contains("site edge-b: the file of edge-a has another transit block"));
+    let models = ["cloud", "edge-a", "edge-a"].map(by_site_file);
+    let errors = import(&models).unwrap_err();
+    let shown: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert!(shown[0].contains("site edge-a: there are two files of it"), "{shown:?}");
+    assert!(shown.iter().any(|it| it.contains("site edge-b: file of cloud names it")), "{shown:?}");
+    let alone = import(&[by_site_file("cloud")]).unwrap_err();
+    assert!(alone.iter().any(|it| it.to_string().contains("its public key is unknown")));
 }

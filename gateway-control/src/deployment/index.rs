@@ -13,7 +13,7 @@ use crate::resource::{
 
 pub(super) type Several<K, V> = BTreeMap<K, BTreeSet<V>>;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Index {
     pub(super) gateways: Several<SiteName, GatewayName>,
     pub(super) keys: Several<PublicKey, GatewayName>,
@@ -47,7 +47,7 @@ pub(super) struct Index {
 pub(super) type RulePlace = (PolicyName, usize);
 
 /// The rules about one service.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Rules {
     pub(super) named: Several<SiteName, RulePlace>,
     pub(super) labelled: BTreeSet<RulePlace>,

@@ -8,6 +8,7 @@ pub mod allocation;
 mod check;
 mod desired;
 mod error;
+pub mod import;
 mod index;
 pub mod share;
 
@@ -25,7 +26,7 @@ use crate::resource::{
 };
 
 /// Every resource, by kind and name. No reference is left open, and no two resources claim the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Deployment {
     transit_pool: TransitPool,
     sites: BTreeMap<SiteName, Site>,
@@ -317,16 +318,5 @@ impl Deployment {
             networks.next().is_none().then_some(only)
         };
         from.or_else(only)
-    }
-}
-
-impl PartialEq for Deployment {
-    fn eq(&self, other: &Self) -> bool {
-        self.transit_pool == other.transit_pool
-            && self.sites == other.sites
-            && self.gateways == other.gateways
-            && self.services == other.services
-            && self.exposures == other.exposures
-            && self.policies == other.policies
     }
 }
