@@ -27,7 +27,7 @@ pub fn resources(data: &[u8]) {
     };
     let resources: Vec<Resource> = declared.into_iter().map(|it| it.resource).collect();
     resources.iter().for_each(reads_back);
-    let nothing = Desired::new(Deployment::default(), &Recorded::default(), 0);
+    let nothing = Desired::new(Deployment::default(), Recorded::default(), 0);
     let nothing = nothing.expect("an empty deployment wants nothing");
     let mut desired = nothing.clone();
     match desired.change(resources.iter().cloned().map(Change::Put).collect(), 0) {

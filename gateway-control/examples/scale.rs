@@ -84,14 +84,14 @@ fn main() {
     let begun = Instant::now();
     let changes = changes(sites, services, rules);
     println!("{} resources read in {:?}, {}", changes.len(), begun.elapsed(), resident());
-    let mut desired = Desired::new(Deployment::default(), &Recorded::default(), 0).unwrap();
+    let mut desired = Desired::new(Deployment::default(), Recorded::default(), 0).unwrap();
     let begun = Instant::now();
     let diff = desired.change(changes, 0).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let items: usize = diff.sites().map(|(_, changes)| changes.len()).sum();
     println!("applied in {:?}: {items} items of shares, {}", begun.elapsed(), resident());
     drop(diff);
     let begun = Instant::now();
-    let whole = Desired::new(desired.deployment().clone(), desired.recorded(), 0).unwrap();
+    let whole = Desired::new(desired.deployment().clone(), desired.recorded().clone(), 0).unwrap();
     println!("computed as a whole in {:?}", begun.elapsed());
     assert!(whole == desired, "step by step gives something else");
     drop(whole);

@@ -20,7 +20,7 @@ fn example() -> PathBuf {
 }
 
 fn desired() -> Desired {
-    let mut desired = Desired::new(Deployment::default(), &Recorded::default(), 0).unwrap();
+    let mut desired = Desired::new(Deployment::default(), Recorded::default(), 0).unwrap();
     let mut changes = Vec::new();
     for file in ["sites", "services", "policies"] {
         let text = fs::read_to_string(example().join(format!("resources/{file}.yaml"))).unwrap();
@@ -128,7 +128,7 @@ fn a_removed_policy_changes_the_gateways_at_both_ends_only() {
 fn imported_site_files_come_to_the_same_gateways() {
     let models = ["cloud", "edge-a", "edge-b"].map(by_site_file);
     let imported = import(&models).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let mut desired = Desired::new(Deployment::default(), &Recorded::default(), 0).unwrap();
+    let mut desired = Desired::new(Deployment::default(), Recorded::default(), 0).unwrap();
     let changes = imported.into_iter().map(Change::Put).collect();
     desired.change(changes, 0).unwrap_or_else(|problems| panic!("{problems:#?}"));
     for by_file in &models {

@@ -6,18 +6,20 @@ use std::fmt;
 
 use gateway_policy::SiteName;
 
-use super::allocation::{self, Recorded, Settled};
+use super::allocation::{self, RecordKey, Recorded, Settled};
 use super::share::{self, Item, ItemKey, Share};
 use super::{Change, Deployment, Problem, Undo};
 use crate::model::GatewayName;
 use crate::resource::Key;
 
 /// What is declared, what is allocated, and what each gateway is to be told. The three always agree.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Desired {
     deployment: Deployment,
     recorded: Recorded,
     shares: BTreeMap<SiteName, Share>,
+    /// Records that the store may not have as they are now.
+    unsaved: BTreeSet<RecordKey>,
 }
 
 /// What a change does, by site.
@@ -45,12 +47,12 @@ impl Desired {
     /// From what a store keeps. `now` is in seconds.
     pub fn new(
         deployment: Deployment,
-        recorded: &Recorded,
+        mut recorded: Recorded,
         now: u64,
     ) -> Result<Self, Vec<Problem>> {
-        let recorded = allocation::settle(&deployment, recorded, now)?;
+        let settled = allocation::settle(&deployment, &mut recorded, now)?;
         let shares = shares(&deployment, &recorded);
-        Ok(Self { deployment, recorded, shares })
+        Ok(Self { deployment, recorded, shares, unsaved: settled.records })
     }
 
     /// What is declared.
@@ -63,6 +65,16 @@ impl Desired {
         &self.recorded
     }
 
+    /// Records of allocations that are new, changed or gone since [`Self::saved`].
+    pub fn unsaved(&self) -> &BTreeSet<RecordKey> {
+        &self.unsaved
+    }
+
+    /// Notes that the store has all records as they are now.
+    pub fn saved(&mut self) {
+        self.unsaved.clear();
+    }
+
     /// What a site's gateway is to be told.
     pub fn share(&self, site: &SiteName) -> Option<&Share> {
         self.shares.get(site)
@@ -70,7 +82,8 @@ impl Desired {
 
     /// Takes all changes and says what they do, or takes none and says everything that is wrong.
     pub fn change(&mut self, changes: Vec<Change>, now: u64) -> Result<Diff, Vec<Problem>> {
-        let (_, _, diff) = self.attempt(changes, now)?;
+        let (_, settled, diff) = self.attempt(changes, now)?;
+        self.unsaved.extend(settled.records);
         for (site, found) in &diff.0 {
             let share = self.shares.entry(site.clone()).or_default();
             for change in &found.changes {
@@ -141,6 +154,15 @@ impl Desired {
             found.changes.push(ItemChange { key, before, after });
         }
         diff
+    }
+}
+
+/// Whether the store has the records is no part of what is desired.
+impl PartialEq for Desired {
+    fn eq(&self, other: &Self) -> bool {
+        self.deployment == other.deployment
+            && self.recorded == other.recorded
+            && self.shares == other.shares
     }
 }
 

@@ -149,7 +149,7 @@ fn beginning() -> Vec<Change> {
 }
 
 fn started(recorded: &Recorded) -> Desired {
-    let mut desired = Desired::new(Deployment::default(), recorded, 0).unwrap();
+    let mut desired = Desired::new(Deployment::default(), recorded.clone(), 0).unwrap();
     desired.change(beginning(), 0).unwrap_or_else(|problems| panic!("{}", said(&problems)));
     desired
 }
@@ -251,7 +251,7 @@ proptest! {
     fn shares_changed_step_by_step_are_those_computed_as_a_whole(
         steps in prop::collection::vec(step(), 1..60), from_nothing in prop::bool::weighted(0.3)
     ) {
-        let mut desired = Desired::new(Deployment::default(), &Recorded::new(COOLING), 0).unwrap();
+        let mut desired = Desired::new(Deployment::default(), Recorded::new(COOLING), 0).unwrap();
         if !from_nothing {
             desired = started(&Recorded::new(COOLING));
         }
@@ -267,8 +267,8 @@ proptest! {
                 prop_assert!(desired == before, "a refused change left something behind");
                 continue;
             };
-            let text = serde_json::to_string(desired.recorded()).unwrap();
-            let whole = Desired::new(desired.deployment().clone(), &serde_json::from_str(&text).unwrap(), now);
+            let read = Recorded::read(COOLING, desired.recorded().records()).unwrap();
+            let whole = Desired::new(desired.deployment().clone(), read, now);
             let whole = whole.unwrap_or_else(|problems| panic!("{}", said(&problems)));
             for site in SITES {
                 let site = site.parse().unwrap();
@@ -313,16 +313,16 @@ proptest! {
     }
 }
 
-/// What both controllers share: resources and record as texts, and a revision.
+/// What both controllers share: resources and records as texts, and a revision.
 struct Store {
     revision: u64,
     resources: Vec<String>,
-    recorded: String,
+    records: BTreeMap<String, String>,
 }
 
 impl Store {
     fn new() -> Self {
-        let mut store = Self { revision: 0, resources: Vec::new(), recorded: String::new() };
+        let mut store = Self { revision: 0, resources: Vec::new(), records: BTreeMap::new() };
         store.save(&mut (0, started(&Recorded::new(COOLING))));
         store
     }
@@ -333,8 +333,12 @@ impl Store {
         deployment
             .apply(resources.collect())
             .unwrap_or_else(|problems| panic!("{}", said(&problems)));
-        let recorded: Recorded = serde_json::from_str(&self.recorded).unwrap();
-        let desired = Desired::new(deployment, &recorded, now);
+        let records = self
+            .records
+            .iter()
+            .map(|(key, record)| (key.parse().unwrap(), serde_json::from_str(record).unwrap()));
+        let recorded = Recorded::read(COOLING, records).unwrap();
+        let desired = Desired::new(deployment, recorded, now);
         (self.revision, desired.unwrap_or_else(|problems| panic!("{}", said(&problems))))
     }
 
@@ -343,6 +347,18 @@ impl Store {
         *revision = self.revision;
         let resources = desired.deployment().resources();
         self.resources = resources.map(|it| serde_json::to_string(&it).unwrap()).collect();
-        self.recorded = serde_json::to_string(desired.recorded()).unwrap();
+        for key in desired.unsaved() {
+            match desired.recorded().record(key) {
+                Some(record) => {
+                    let record = serde_json::to_string(&record).unwrap();
+                    self.records.insert(key.to_string(), record);
+                }
+                None => {
+                    self.records.remove(&key.to_string());
+                }
+            }
+        }
+        desired.saved();
+        assert_eq!(self.records.len(), desired.recorded().records().count());
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn delete(kind: Kind, name: &str) -> Change {
 }
 
 pub(crate) fn empty() -> Desired {
-    Desired::new(Deployment::default(), &Recorded::default(), 0).unwrap()
+    Desired::new(Deployment::default(), Recorded::default(), 0).unwrap()
 }
 
 pub(crate) fn small() -> Desired {
@@ -202,7 +202,7 @@ spec: {service: agent.edge-a, to: {sites: [edge-b]}}
     for changes in [rest, hub, web] {
         desired.change(changes, 0).unwrap_or_else(|problems| panic!("{}", said(&problems)));
     }
-    let whole = Desired::new(desired.deployment().clone(), desired.recorded(), 0).unwrap();
+    let whole = Desired::new(desired.deployment().clone(), desired.recorded().clone(), 0).unwrap();
     assert!(desired == whole);
     let share = desired.share(&"edge-b".parse().unwrap()).unwrap();
     let lines: Vec<_> = share.items().values().map(ToString::to_string).collect();
@@ -223,6 +223,6 @@ fn a_moved_site_is_told_to_all_who_know_it() {
     let diff = desired.change(puts(&text), 0).unwrap();
     let sites: Vec<_> = diff.sites().map(|(site, _)| site.as_str()).collect();
     assert_eq!(sites, ["cloud", "edge-a", "edge-b"]);
-    let whole = Desired::new(desired.deployment().clone(), desired.recorded(), 0).unwrap();
+    let whole = Desired::new(desired.deployment().clone(), desired.recorded().clone(), 0).unwrap();
     assert!(desired == whole);
 }

@@ -100,6 +100,16 @@ impl<H: Ord + Clone> Ledger<H> {
         self.entries.values()
     }
 
+    /// The range that begins there.
+    pub(super) fn entry(&self, first: u32) -> Option<&Entry<H>> {
+        self.entries.get(&first)
+    }
+
+    /// Where ranges begin, or did, that changed since [`Self::begin`].
+    pub(super) fn touched(&self) -> impl Iterator<Item = u32> + '_ {
+        self.log.iter().map(|(first, _)| *first)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

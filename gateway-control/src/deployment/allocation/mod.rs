@@ -18,7 +18,7 @@ pub use error::AllocationError;
 use gateway_policy::{ServiceId, SiteName};
 use ipnet::Ipv4Net;
 use ledger::{Clock, Ledger, Range};
-pub use record::{RecordError, Recorded, Stands};
+pub use record::{Record, RecordError, RecordKey, Recorded, Space, Stands};
 
 use super::{Deployment, Problem};
 use crate::model::{ClientPresences, Network, ServiceNumber, TransitBlock};
@@ -119,7 +119,8 @@ impl Recorded {
 
     /// What the logs of the ledgers say, with records that hold nothing any more taken out.
     fn outcome(&mut self, concerned: &BTreeSet<SiteName>) -> Settled {
-        let mut settled = Settled { concerned: concerned.clone(), ..Settled::default() };
+        let records = self.touched(concerned);
+        let mut settled = Settled { records, concerned: concerned.clone(), ..Settled::default() };
         settled.transit.extend(self.transit.changed().cloned());
         for name in concerned {
             let Some(record) = self.sites.get(name) else { continue };
@@ -270,23 +271,23 @@ pub struct Settled {
     pub transit: BTreeSet<SiteName>,
     /// What other addresses of a site's pool stand for now, or did before.
     pub presences: BTreeSet<(SiteName, Stands)>,
+    /// Records that are new, changed or gone.
+    pub records: BTreeSet<RecordKey>,
     concerned: BTreeSet<SiteName>,
     emptied: Vec<(SiteName, record::SiteRecord)>,
 }
 
-/// The record of a deployment from an earlier one: everything wanted is allocated, everything else cools
-/// off. Fails with everything for which there is no address. `now` is in seconds.
+/// Lets everything that a deployment wants be allocated, and everything else cool off. Fails with everything
+/// for which there is no address. `now` is in seconds.
 pub fn settle(
     deployment: &Deployment,
-    recorded: &Recorded,
+    recorded: &mut Recorded,
     now: u64,
-) -> Result<Recorded, Vec<Problem>> {
-    let mut settled = recorded.clone();
+) -> Result<Settled, Vec<Problem>> {
     let sites = deployment.sites().keys();
-    let recorded = recorded.sites.keys().chain(recorded.transit.holders());
-    let concerned = sites.chain(recorded).cloned().collect();
-    settled.settle_sites(deployment, &concerned, now)?;
-    Ok(settled)
+    let known = recorded.sites.keys().chain(recorded.transit.holders());
+    let concerned = sites.chain(known).cloned().collect();
+    recorded.settle_sites(deployment, &concerned, now)
 }
 
 /// Sites whose allocations may change with a resource. To be asked before and after the change.

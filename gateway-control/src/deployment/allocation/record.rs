@@ -1,7 +1,8 @@
-//! What is allocated, as the store keeps it: in one version of a notation, checked when it is read.
+//! What is allocated, as the store keeps it: a record for each range, checked when they are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use gateway_policy::{ServiceId, ServiceName, SiteName};
@@ -10,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ledger::{Entry, Ledger, Range};
 
 /// Everything that was ever allocated and is held, or cools off.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     pub(super) cooling: u64,
     pub(super) transit: Ledger<SiteName>,
@@ -64,17 +64,73 @@ impl FromStr for Stands {
     }
 }
 
-/// Why a text is no record of allocations.
+/// Which numbers a range is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Space {
+    /// Transit addresses; sites hold them.
+    Transit,
+    /// Numbers of a site's services.
+    Numbers(SiteName),
+    /// Addresses of a site's presence pool.
+    Presences(SiteName),
+}
+
+/// Names a record: by its space and its first number. Written `transit/240.0.16.0`, `numbers/SITE/1` or
+/// `presences/SITE/10.0.0.200`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordKey {
+    space: Space,
+    first: u32,
+}
+
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { space, first } = self;
+        match space {
+            Space::Transit => write!(f, "transit/{}", Ipv4Addr::from(*first)),
+            Space::Numbers(site) => write!(f, "numbers/{site}/{first}"),
+            Space::Presences(site) => write!(f, "presences/{site}/{}", Ipv4Addr::from(*first)),
+        }
+    }
+}
+
+impl FromStr for RecordKey {
+    type Err = RecordError;
+
+    fn from_str(text: &str) -> Result<Self, RecordError> {
+        let wrong = || RecordError::Key { found: crate::model::quoted(text) };
+        let site = |name: &str| name.parse().map_err(|_| wrong());
+        let address = |text: &str| text.parse::<Ipv4Addr>().map(u32::from).map_err(|_| wrong());
+        let (space, first) = match text.split('/').collect::<Vec<_>>()[..] {
+            ["transit", first] => (Space::Transit, address(first)?),
+            ["numbers", name, first] => {
+                (Space::Numbers(site(name)?), first.parse().map_err(|_| wrong())?)
+            }
+            ["presences", name, first] => (Space::Presences(site(name)?), address(first)?),
+            _ => return Err(wrong()),
+        };
+        Ok(Self { space, first })
+    }
+}
+
+/// A range that is held, or cools off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    size: u32,
+    holder: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    freed: Option<u64>,
+}
+
+/// Why records are none of allocations.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// Another version of the notation.
-    #[error(
-        "the allocations are recorded in version {found} and this controller reads version {VERSION}; run \
-         a controller of the version that wrote them"
-    )]
-    Version {
-        /// As written.
-        found: u32,
+    /// A key that names nothing.
+    #[error("{found} names no allocation; the record is damaged, restore it from a backup")]
+    Key {
+        /// The text, quoted.
+        found: String,
     },
     /// A holder that is none.
     #[error("{found} holds nothing; the record is damaged, restore it from a backup")]
@@ -92,93 +148,99 @@ pub enum RecordError {
     },
 }
 
-const VERSION: u32 = 1;
+impl Recorded {
+    /// All records, in the order of their keys.
+    pub fn records(&self) -> impl Iterator<Item = (RecordKey, Record)> + '_ {
+        let transit = written(Space::Transit, &self.transit);
+        let numbers = self
+            .sites
+            .iter()
+            .flat_map(|(name, site)| written(Space::Numbers(name.clone()), &site.numbers));
+        let presences = self
+            .sites
+            .iter()
+            .flat_map(|(name, site)| written(Space::Presences(name.clone()), &site.presences));
+        transit.chain(numbers).chain(presences)
+    }
 
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    version: u32,
-    cooling: u64,
-    transit: Vec<WrittenEntry>,
-    sites: BTreeMap<String, WrittenSite>,
-}
+    /// One record, if there is one.
+    pub fn record(&self, key: &RecordKey) -> Option<Record> {
+        match &key.space {
+            Space::Transit => self.transit.entry(key.first).map(record),
+            Space::Numbers(site) => self.sites.get(site)?.numbers.entry(key.first).map(record),
+            Space::Presences(site) => self.sites.get(site)?.presences.entry(key.first).map(record),
+        }
+    }
 
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenSite {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    numbers: Vec<WrittenEntry>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    presences: Vec<WrittenEntry>,
-}
+    /// What these records say. What is freed cools off for `cooling` seconds.
+    pub fn read(
+        cooling: u64,
+        records: impl IntoIterator<Item = (RecordKey, Record)>,
+    ) -> Result<Self, RecordError> {
+        let mut transit = Vec::new();
+        let mut numbers: BTreeMap<SiteName, Vec<_>> = BTreeMap::new();
+        let mut presences: BTreeMap<SiteName, Vec<_>> = BTreeMap::new();
+        for (RecordKey { space, first }, record) in records {
+            match space {
+                Space::Transit => transit.push(entry(first, record)?),
+                Space::Numbers(site) => {
+                    numbers.entry(site).or_default().push(entry(first, record)?)
+                }
+                Space::Presences(site) => {
+                    presences.entry(site).or_default().push(entry(first, record)?);
+                }
+            }
+        }
+        let mut sites: BTreeMap<SiteName, SiteRecord> = BTreeMap::new();
+        for (name, entries) in numbers {
+            let numbers = ledger(entries, || format!("service numbers of site {name}"))?;
+            sites.entry(name).or_default().numbers = numbers;
+        }
+        for (name, entries) in presences {
+            let presences = ledger(entries, || format!("presences of site {name}"))?;
+            sites.entry(name).or_default().presences = presences;
+        }
+        Ok(Self { cooling, transit: ledger(transit, || "the transit pool".to_owned())?, sites })
+    }
 
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenEntry {
-    first: u32,
-    size: u32,
-    holder: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    freed: Option<u64>,
-}
-
-impl From<Recorded> for Written {
-    fn from(recorded: Recorded) -> Self {
-        let sites = recorded.sites.iter().map(|(name, site)| {
-            let (numbers, presences) = (write(&site.numbers), write(&site.presences));
-            (name.to_string(), WrittenSite { numbers, presences })
+    /// Records that were touched since the last settling of these sites began.
+    pub(super) fn touched(&self, sites: &BTreeSet<SiteName>) -> BTreeSet<RecordKey> {
+        let transit =
+            self.transit.touched().map(|first| RecordKey { space: Space::Transit, first });
+        let of_sites = sites.iter().filter_map(|name| Some((name, self.sites.get(name)?)));
+        let of_sites = of_sites.flat_map(|(name, site)| {
+            let numbers = site.numbers.touched();
+            let numbers = numbers.map(|first| (Space::Numbers(name.clone()), first));
+            let presences = site.presences.touched();
+            let presences = presences.map(|first| (Space::Presences(name.clone()), first));
+            numbers.chain(presences).map(|(space, first)| RecordKey { space, first })
         });
-        Self {
-            version: VERSION,
-            cooling: recorded.cooling,
-            transit: write(&recorded.transit),
-            sites: sites.collect(),
-        }
+        transit.chain(of_sites).collect()
     }
 }
 
-impl TryFrom<Written> for Recorded {
-    type Error = RecordError;
-
-    fn try_from(written: Written) -> Result<Self, RecordError> {
-        if written.version != VERSION {
-            return Err(RecordError::Version { found: written.version });
-        }
-        let mut sites = BTreeMap::new();
-        for (name, site) in written.sites {
-            let place = format!("site {name}");
-            let numbers = read(site.numbers, &place)?;
-            let presences = read(site.presences, &place)?;
-            let wrong = |_| RecordError::Holder { found: crate::model::quoted(&name) };
-            sites.insert(name.parse().map_err(wrong)?, SiteRecord { numbers, presences });
-        }
-        Ok(Self {
-            cooling: written.cooling,
-            transit: read(written.transit, "the transit pool")?,
-            sites,
-        })
-    }
+fn written<H: Ord + Clone + fmt::Display>(
+    space: Space,
+    ledger: &Ledger<H>,
+) -> impl Iterator<Item = (RecordKey, Record)> + '_ {
+    ledger.entries().map(move |entry| {
+        (RecordKey { space: space.clone(), first: entry.range.first }, record(entry))
+    })
 }
 
-fn write<H: Ord + Clone + fmt::Display>(ledger: &Ledger<H>) -> Vec<WrittenEntry> {
-    let entries = ledger.entries().map(|entry| WrittenEntry {
-        first: entry.range.first,
-        size: entry.range.size,
-        holder: entry.holder.to_string(),
-        freed: entry.freed,
-    });
-    entries.collect()
+fn record<H: fmt::Display>(entry: &Entry<H>) -> Record {
+    Record { size: entry.range.size, holder: entry.holder.to_string(), freed: entry.freed }
 }
 
-fn read<H: Ord + Clone + FromStr>(
-    written: Vec<WrittenEntry>,
-    place: &str,
+fn entry<H: FromStr>(first: u32, record: Record) -> Result<Entry<H>, RecordError> {
+    let Record { size, holder, freed } = record;
+    let wrong = |_| RecordError::Holder { found: crate::model::quoted(&holder) };
+    Ok(Entry { range: Range { first, size }, holder: holder.parse().map_err(wrong)?, freed })
+}
+
+fn ledger<H: Ord + Clone>(
+    entries: Vec<Entry<H>>,
+    place: impl FnOnce() -> String,
 ) -> Result<Ledger<H>, RecordError> {
-    let mut entries = Vec::with_capacity(written.len());
-    for WrittenEntry { first, size, holder, freed } in written {
-        let wrong = |_| RecordError::Holder { found: crate::model::quoted(&holder) };
-        let holder = holder.parse().map_err(wrong)?;
-        entries.push(Entry { range: Range { first, size }, holder, freed });
-    }
-    Ledger::of(entries).ok_or_else(|| RecordError::Shape { place: place.to_owned() })
+    Ledger::of(entries).ok_or_else(|| RecordError::Shape { place: place() })
 }
