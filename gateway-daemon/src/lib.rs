@@ -9,12 +9,14 @@
 //! | [`link`], [`netlink`] | the WireGuard device and what is asked of the kernel |
 //! | [`health`] | whether back ends serve |
 //! | [`service_manager`] | readiness, status and watchdog |
+//! | [`controller`] | what is declared of a deployment, and each gateway's share of it |
 //! | [`store`] | the controller's store, in a file or in etcd |
 //! | [`ctl`] | `gatewayctl` |
 //! | [`reference`] | the pages of docs/reference |
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod controller;
 pub mod ctl;
 pub mod daemon_cli;
 pub mod driver;

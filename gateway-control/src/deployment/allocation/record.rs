@@ -184,7 +184,7 @@ impl Recorded {
             match space {
                 Space::Transit => transit.push(entry(first, record)?),
                 Space::Numbers(site) => {
-                    numbers.entry(site).or_default().push(entry(first, record)?)
+                    numbers.entry(site).or_default().push(entry(first, record)?);
                 }
                 Space::Presences(site) => {
                     presences.entry(site).or_default().push(entry(first, record)?);

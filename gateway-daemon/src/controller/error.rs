@@ -1,0 +1,73 @@
+//! Why the controller did not do what it was asked for.
+
+use std::fmt;
+
+use gateway_control::deployment::Problem;
+use gateway_control::deployment::allocation::RecordError;
+
+use crate::store::{KeyError, StoreError, ValueError};
+
+/// Why the controller did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The changes do not fit what is declared; nothing was changed.
+    #[error("nothing was changed:{}", Lines(problems))]
+    Refused {
+        /// Everything that is wrong.
+        problems: Vec<Problem>,
+    },
+    /// Other controllers change the store all the time.
+    #[error(
+        "nothing was changed: other controllers were faster {attempts} times in a row; try again, or let one \
+         controller take all changes"
+    )]
+    Contended {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A resource is too large for the store.
+    #[error("{key}: {source}; nothing was changed: divide it into several resources")]
+    TooLarge {
+        /// The resource.
+        key: gateway_control::resource::Key,
+        /// What the store takes.
+        source: ValueError,
+    },
+    /// The store holds something that no controller wrote.
+    #[error(
+        "the store's key {key}: {finding}; start the version of the controller that wrote it, or restore \
+         the store from a backup"
+    )]
+    Alien {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        finding: String,
+    },
+    /// The store holds resources that do not fit together.
+    #[error(
+        "the store holds what does not fit together; restore it from a backup:{}",
+        Lines(problems)
+    )]
+    Disagrees {
+        /// Everything that is wrong.
+        problems: Vec<Problem>,
+    },
+    /// The store holds allocations that cannot be.
+    #[error("the store: {0}")]
+    Records(#[from] RecordError),
+    /// A name makes no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+struct Lines<'a>(&'a [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}

@@ -1,0 +1,121 @@
+//! Resources and allocations as keys and values of the store.
+//!
+//! | key | value |
+//! |---|---|
+//! | `turn` | the version of this layout; written by every change |
+//! | `resource/KIND/NAME` | the resource, as JSON |
+//! | `allocation/SPACE/…` | who holds a range, or held it, as JSON |
+
+use std::num::NonZeroUsize;
+use std::str::FromStr as _;
+
+use gateway_control::deployment::allocation::{Record, RecordKey};
+use gateway_control::resource::{self, Kind, Resource};
+
+use super::ControllerError;
+use crate::store::{Condition, Entry, Key, Prefix, Revision, Store, Transaction, Value};
+
+const TURN: &str = "turn";
+const RESOURCE: &str = "resource/";
+const ALLOCATION: &str = "allocation/";
+/// The version of the layout.
+const VERSION: &str = "1";
+
+/// Entries that are read at once.
+const PAGE: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+
+/// What the store holds, at one revision.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// When any of it was last changed.
+    pub(super) turn: Option<Revision>,
+    pub(super) resources: Vec<(Resource, Revision)>,
+    pub(super) records: Vec<(RecordKey, Record)>,
+}
+
+/// The key that every change writes.
+pub(super) fn turn() -> Key {
+    Key::new(TURN).expect("neither empty nor long")
+}
+
+/// A transaction that holds only if nothing was changed since `last`.
+pub(super) fn take_turn(last: Option<Revision>) -> Transaction {
+    let condition = last.map_or(Condition::Absent, Condition::Unchanged);
+    let version = Value::new(VERSION).expect("a short value");
+    Transaction::new().when(turn(), condition).put(turn(), version)
+}
+
+/// Also writes a resource, or deletes it.
+pub(super) fn write_resource(
+    transaction: Transaction,
+    key: &resource::Key,
+    resource: Option<&Resource>,
+) -> Result<Transaction, ControllerError> {
+    let at = Key::new(format!("{RESOURCE}{}/{}", key.kind(), key.name()))?;
+    let Some(resource) = resource else { return Ok(transaction.delete(at)) };
+    let json = serde_json::to_vec(resource).expect("a resource is text all through");
+    let too_large = |source| ControllerError::TooLarge { key: key.clone(), source };
+    Ok(transaction.put(at, Value::new(json).map_err(too_large)?))
+}
+
+/// Also writes an allocation, or deletes it.
+pub(super) fn write_record(
+    transaction: Transaction,
+    key: &RecordKey,
+    record: Option<&Record>,
+) -> Result<Transaction, ControllerError> {
+    let at = Key::new(format!("{ALLOCATION}{key}"))?;
+    let Some(record) = record else { return Ok(transaction.delete(at)) };
+    let json = serde_json::to_vec(record).expect("a record is numbers and text");
+    Ok(transaction.put(at, Value::new(json).expect("a name and three numbers are short")))
+}
+
+/// Reads all of it.
+pub(super) async fn read(store: &dyn Store) -> Result<Found, ControllerError> {
+    let mut found = Found::default();
+    let mut from = None;
+    loop {
+        let page = store.list(&Prefix::all(), PAGE, from.as_ref()).await?;
+        for entry in &page.entries {
+            found.take(entry)?;
+        }
+        from = page.next;
+        if from.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+impl Found {
+    fn take(&mut self, entry: &Entry) -> Result<(), ControllerError> {
+        let alien =
+            |finding: String| ControllerError::Alien { key: entry.key.to_string(), finding };
+        let value = entry.value.as_bytes();
+        let name = str::from_utf8(entry.key.as_bytes()).unwrap_or_default();
+        if name == TURN {
+            if value != VERSION.as_bytes() {
+                let found = value.escape_ascii();
+                return Err(alien(format!(
+                    "it is of layout {found}, and this version reads {VERSION}"
+                )));
+            }
+            self.turn = Some(entry.modified);
+        } else if let Some(key) = name.strip_prefix(ALLOCATION) {
+            let record = serde_json::from_slice(value).map_err(|error| alien(error.to_string()))?;
+            self.records.push((key.parse()?, record));
+        } else if let Some(key) = name.strip_prefix(RESOURCE) {
+            let text = str::from_utf8(value).map_err(|error| alien(error.to_string()))?;
+            let resource = resource::read_one(text).map_err(|error| alien(error.to_string()))?;
+            let named = key
+                .split_once('/')
+                .and_then(|(kind, name)| resource::Key::new(Kind::from_str(kind).ok()?, name).ok());
+            if named.as_ref() != Some(&resource.key()) {
+                return Err(alien(format!("its value is {}", resource.key())));
+            }
+            self.resources.push((resource, entry.modified));
+        } else {
+            return Err(alien("this version of the controller knows no such key".to_owned()));
+        }
+        Ok(())
+    }
+}
