@@ -237,7 +237,7 @@ fn routes(model: &SiteModel, link: Interface, links: &SiteLinks, tables: &mut Ta
     for (number, (site, block, link)) in (1u32..).zip(std::iter::once(own).chain(remote)) {
         name(tables, NameKind::Site, number, site.as_str());
         let SiteLink { send, also, mtu } = link;
-        let route = Route { site: SiteNumber(number), link: send, also, mtu };
+        let route = Route { site: SiteNumber(number), link: send, second: 0, mtu }.and_by(also);
         for granule in granules(model, block) {
             tables.routes.insert(granule, route);
         }
@@ -477,7 +477,7 @@ mod tests {
         let tables = tables();
         let route = |site, link| {
             let mtu = if link == 0 { 0 } else { 1420 };
-            Route { site: SiteNumber(site), link, also: 0, mtu }
+            Route { site: SiteNumber(site), link, second: 0, mtu }
         };
         let expected = BTreeMap::from([(1, route(1, 0)), (2, route(2, 9)), (3, route(2, 9))]);
         assert_eq!(tables.routes, expected);

@@ -172,7 +172,7 @@ mod tests {
         let route = (1u32..3, 0u32..3).prop_map(|(site, link)| Route {
             site: SiteNumber(site),
             link,
-            also: 0,
+            second: 0,
             mtu: 1420,
         });
         let service = (0u32..3).prop_map(|low| {

@@ -23,8 +23,11 @@ pub trait Layout: super::Plain {
 }
 
 /// The committed layouts by ABI, the latest last.
-pub const COMMITTED: &[(u32, &str)] =
-    &[(2, include_str!("../../abi/2.txt")), (3, include_str!("../../abi/3.txt"))];
+pub const COMMITTED: &[(u32, &str)] = &[
+    (2, include_str!("../../abi/2.txt")),
+    (3, include_str!("../../abi/3.txt")),
+    (4, include_str!("../../abi/4.txt")),
+];
 
 /// Implements [`Layout`]; every field must be named, in order.
 macro_rules! layout {

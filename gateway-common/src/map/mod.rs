@@ -39,7 +39,7 @@ pub use usage::{FlowCount, Owner, UsageKey, Usages};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of the map layouts that are committed last.
-const COMMITTED: u32 = 3;
+const COMMITTED: u32 = 4;
 
 /// Number of the map layouts below. Pins live in a directory named by it. A build that rehearses an
 /// upgrade has the number that comes next.

@@ -46,7 +46,7 @@ pub(crate) fn service() -> TransitAddress {
 }
 
 pub(crate) fn route(site: u32, link: u32) -> Route {
-    Route { site: SiteNumber(site), link, also: 0, mtu: u32::from(MSS) + 40 }
+    Route { site: SiteNumber(site), link, second: 0, mtu: u32::from(MSS) + 40 }
 }
 
 fn settings(site: u8) -> Settings {

@@ -355,7 +355,7 @@ impl ValueFields for Presence {
 
 impl ValueFields for Route {
     fn fields(&self) -> Value {
-        json!({ "site": self.site.0, "link": self.link, "also": self.also, "mtu": self.mtu })
+        json!({ "site": self.site.0, "link": self.link, "also": self.also(), "mtu": self.mtu })
     }
 }
 

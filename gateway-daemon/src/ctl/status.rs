@@ -379,7 +379,7 @@ mod tests {
             instance: "edge-a".into(),
             gateway: Some("edge-a-gw".into()),
             site: Some("edge-a".into()),
-            abi: 3,
+            abi: 4,
             generation: 3,
             grace: Grace { on: false, seconds: Some(120) },
             daemon: Daemon { running: true, pid: Some(77) },

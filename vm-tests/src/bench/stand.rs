@@ -176,14 +176,14 @@ fn tables(presences: u32, lan: u32, link: u32) -> Tables {
     let granule = |address: Ipv4| Route::granule(&settings.transit, TransitAddress(address));
     tables.routes.insert(
         granule(settings.block.base()),
-        Route { site: SiteNumber(1), link: 0, also: 0, mtu: 1420 },
+        Route { site: SiteNumber(1), link: 0, second: 0, mtu: 1420 },
     );
     for number in 0..presences {
         let service = TransitAddress(settings.pool.at(number ^ 1));
         let presence = gateway_common::LocalAddress(settings.pool.at(number));
         tables
             .routes
-            .insert(granule(service.0), Route { site: SiteNumber(2), link, also: 0, mtu: 1420 });
+            .insert(granule(service.0), Route { site: SiteNumber(2), link, second: 0, mtu: 1420 });
         tables.presences.insert(number, Presence::new(PresenceKind::Service(service)));
         tables.services.insert(service, Service::new(ServiceKind::Elsewhere { presence }));
         tables.ports.insert(PortKey::any_port(service, Protocol::UDP), PortMapping::SAME);

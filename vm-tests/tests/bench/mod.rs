@@ -164,7 +164,7 @@ pub(crate) fn site(devices: Devices) -> Tables {
         (4, transit(240, 0, 48, 0), devices.second_link),
     ] {
         let granule = Route::granule(&settings.transit, base);
-        tables.routes.insert(granule, Route { site: SiteNumber(site), link, also: 0, mtu: 1420 });
+        tables.routes.insert(granule, Route { site: SiteNumber(site), link, second: 0, mtu: 1420 });
         tables.names.insert(NameKey::new(NameKind::Site, site), name(&format!("site-{site}")));
     }
     let elsewhere = [

@@ -8,7 +8,7 @@ use crate::frames::{error, sctp, with, with_ttl};
 use gateway_common::{
     LocalAddress, Port, Protocol,
     map::{
-        Allow, AllowKey, ClientAddress, Endpoints, FlowKey, NatKey, Route, Service, ServiceKind,
+        Allow, AllowKey, ClientAddress, Endpoints, FlowKey, NatKey, Service, ServiceKind,
         SiteNumber, UsageKey,
     },
     tables::{Stage, Tables},
@@ -243,7 +243,7 @@ fn ends() -> Vec<Case> {
             .refused(Reason::SpoofedSource),
         cloud_link("a sender by the second link of its site", from(EDGE_CLIENT))
             .given(|gateway| {
-                let route = Route { also: LINK + 1, ..route(2, LINK) };
+                let route = route(2, LINK).and_by(LINK + 1);
                 gateway.tables.desired.routes.insert(1, route);
                 gateway.arrival.interface = LINK + 1;
             })
