@@ -11,10 +11,12 @@
 //! | [`service_manager`] | readiness, status and watchdog |
 //! | [`controller`] | what is declared of a deployment, and each gateway's share of it |
 //! | [`store`] | the controller's store, in a file or in etcd |
+//! | [`api`] | what operators ask of the controller, over HTTP |
 //! | [`ctl`] | `gatewayctl` |
 //! | [`reference`] | the pages of docs/reference |
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod config;
 pub mod controller;
 pub mod ctl;
