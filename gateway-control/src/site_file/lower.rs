@@ -10,7 +10,8 @@ use std::str::FromStr;
 use toml::Spanned;
 
 use super::raw::{self, List, Number, Text};
-use super::{FaultKind, Span};
+use super::{FaultKind, Span, ToldGateway};
+use crate::deployment::share::LocalFacts;
 use crate::lowering::port;
 use crate::model::{
     AllowRule, Clients, Endpoint, FlowQuota, FlowSettings, Gateway, Host, Keepalive, Lan, LanMode,
@@ -29,6 +30,13 @@ impl Spans {
         let whole = Place::whole(place.table, place.index);
         [place, place.item(0), whole].iter().find_map(|p| self.0.get(p)).cloned().unwrap_or(0..0)
     }
+}
+
+/// What a file says of the gateway that runs by it; `None` if it has none.
+pub(super) fn told(file: raw::RoleFile) -> Result<Option<ToldGateway>, Vec<(Span, FaultKind)>> {
+    let mut reader = Reader::default();
+    let told = reader.role_file(file);
+    if reader.faults.is_empty() { Ok(told) } else { Err(reader.faults) }
 }
 
 /// Every value that is not what it should be is in the error.
@@ -87,6 +95,54 @@ impl Reader {
             services: services?,
             allows: allows?,
             flows: flows?,
+        })
+    }
+
+    fn role_file(&mut self, file: raw::RoleFile) -> Option<ToldGateway> {
+        let Some(gateway) = file.gateway else {
+            let lan = file.lan.first().map(|it| ("[[lan]]", it.span()));
+            let host = file.host.as_ref().map(|it| ("[host]", it.span()));
+            let link = file.link.as_ref().map(|it| ("[link]", it.span()));
+            let flows = file.flows.as_ref().map(|it| ("[flows]", it.span()));
+            for (table, span) in [lan, host, link, flows].into_iter().flatten() {
+                self.faults.push((span, FaultKind::NoGateway { table }));
+            }
+            return None;
+        };
+        let Some(link) = file.link else {
+            self.faults.push((gateway.span(), FaultKind::NoLink));
+            return None;
+        };
+        let at = At::new("gateway", Table::Gateway, 0);
+        let raw = gateway.as_ref();
+        let name = self.value(&at, "name", &raw.name);
+        let site = self.value(&at, "site", &raw.site);
+        let instance = self.or(&at, "instance", raw.instance.as_ref(), "default");
+        let lans = self.each(&file.lan, Self::lan);
+        let host = file.host.as_ref().map_or(Some(None), |host| self.host(host).map(Some));
+        let (span, link) = (link.span(), link.into_inner());
+        let raw::ToldLink { interface, kind, private_key_file, listen_port, mtu } = link;
+        let link = raw::Link {
+            interface,
+            kind,
+            private_key_file,
+            listen_port,
+            mtu,
+            relay: false,
+            next: None,
+        };
+        let link = self.link(&Spanned::new(span, link));
+        let flows = self.flows(file.flows.as_ref().map_or(&raw::Flows::default(), Spanned::as_ref));
+        Some(ToldGateway {
+            name: name?,
+            site: site?,
+            facts: LocalFacts {
+                instance: instance?,
+                lans: lans?,
+                host: host?,
+                link: link?,
+                flows: flows?,
+            },
         })
     }
 

@@ -11,21 +11,81 @@ mod raw;
 
 pub use fault::{Fault, SiteFileError};
 
+use crate::deployment::share::LocalFacts;
 use crate::lowering::Span;
-use crate::model::{ModelError, SiteModel};
+use crate::model::{GatewayName, ModelError, SiteModel, SiteName, ValueError};
 
 /// Longest site file, in bytes.
 pub const MAX_LEN: usize = 1 << 20;
 
-/// Reads a site file.
-pub fn parse(text: &str) -> Result<SiteModel, SiteFileError> {
+/// What a daemon is, by the key `mode` of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A gateway that has all of it from its site file; the default.
+    Standalone,
+    /// The controller, and perhaps the gateway of a site as well.
+    Controller,
+    /// A gateway that a controller tells its share.
+    Gateway,
+}
+
+impl Mode {
+    const ALL: [Self; 3] = [Self::Standalone, Self::Controller, Self::Gateway];
+
+    /// As it is written.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::Controller => "controller",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// A gateway that is told its share, by its own file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldGateway {
+    /// Its name, as it is declared.
+    pub name: GatewayName,
+    /// Its site.
+    pub site: SiteName,
+    /// What only its host knows.
+    pub facts: LocalFacts,
+}
+
+/// What kind of file a text is.
+pub fn mode(text: &str) -> Result<Mode, SiteFileError> {
+    let moded: raw::Moded = read(text)?;
+    let Some(mode) = moded.mode else { return Ok(Mode::Standalone) };
+    Mode::ALL.into_iter().find(|it| it.word() == mode.as_ref()).ok_or_else(|| {
+        let error = ValueError::choice(mode.as_ref(), &Mode::ALL.map(Mode::word));
+        SiteFileError::one(text, mode.span(), FaultKind::Mode(error))
+    })
+}
+
+/// Reads what the file of a controller or of a gateway that is told its share says of the gateway; `None` if the
+/// host is none.
+pub fn parse_told(text: &str) -> Result<Option<ToldGateway>, SiteFileError> {
+    lower::told(read(text)?).map_err(|found| SiteFileError::new(text, found))
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, SiteFileError> {
     if text.len() > MAX_LEN {
         return Err(SiteFileError::one(text, 0..0, FaultKind::TooLong { length: text.len() }));
     }
-    let raw: raw::SiteFile = toml::from_str(text).map_err(|error| {
+    toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         SiteFileError::one(text, span, FaultKind::Notation(notation(error.message())))
-    })?;
+    })
+}
+
+/// Reads a site file.
+pub fn parse(text: &str) -> Result<SiteModel, SiteFileError> {
+    let raw: raw::SiteFile = read(text)?;
+    if let Some(mode) = raw.mode.as_ref().filter(|it| it.as_ref() != Mode::Standalone.word()) {
+        let error = ValueError::choice(mode.as_ref(), &[Mode::Standalone.word()]);
+        return Err(SiteFileError::one(text, mode.span(), FaultKind::Mode(error)));
+    }
     let (draft, spans) = lower::draft(raw).map_err(|found| SiteFileError::new(text, found))?;
     SiteModel::check(draft).map_err(|problems| {
         let found = problems
@@ -58,6 +118,20 @@ pub enum FaultKind {
     /// Not TOML, an unknown or missing key, or a value of the wrong kind.
     #[error("{0}")]
     Notation(String),
+    /// A mode that there is not.
+    #[error("mode: {0}")]
+    Mode(ValueError),
+    /// A table about a gateway where there is none.
+    #[error(
+        "{table} is about a gateway, and there is no [gateway] with its name and site; add it, or remove this"
+    )]
+    NoGateway {
+        /// The table.
+        table: &'static str,
+    },
+    /// A gateway without a link.
+    #[error("the gateway has no [link]; add it, with private_key_file")]
+    NoLink,
     /// A value, or values together, make no sense.
     #[error(transparent)]
     Content(#[from] ModelError),

@@ -1,6 +1,7 @@
 //! The notation: tables and keys as serde reads them, values still text with their places.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::Spanned;
 
 pub(super) type Text = Spanned<String>;
@@ -11,6 +12,7 @@ pub(super) type NumberOrText = Spanned<toml::Value>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SiteFile {
+    pub(super) mode: Option<Text>,
     pub(super) transit_pool: Option<Text>,
     pub(super) gateway: Gateway,
     pub(super) site: Spanned<Site>,
@@ -28,6 +30,51 @@ pub(super) struct SiteFile {
     pub(super) allow: Vec<Spanned<Allow>>,
     #[serde(default)]
     pub(super) flows: Flows,
+}
+
+/// Only what says how the rest is to be read.
+#[derive(Deserialize)]
+pub(super) struct Moded {
+    pub(super) mode: Option<Text>,
+}
+
+/// A file of a daemon whose gateway is told its share; the tables that gateways have no part in are read
+/// elsewhere.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoleFile {
+    #[serde(rename = "mode")]
+    _mode: IgnoredAny,
+    #[serde(rename = "store")]
+    _store: Option<IgnoredAny>,
+    #[serde(rename = "api")]
+    _api: Option<IgnoredAny>,
+    #[serde(rename = "controller")]
+    _controller: Option<IgnoredAny>,
+    pub(super) gateway: Option<Spanned<ToldGateway>>,
+    #[serde(default)]
+    pub(super) lan: Vec<Spanned<Lan>>,
+    pub(super) host: Option<Spanned<Host>>,
+    pub(super) link: Option<Spanned<ToldLink>>,
+    pub(super) flows: Option<Spanned<Flows>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ToldGateway {
+    pub(super) name: Text,
+    pub(super) site: Text,
+    pub(super) instance: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ToldLink {
+    pub(super) interface: Option<Text>,
+    pub(super) kind: Option<Text>,
+    pub(super) private_key_file: Text,
+    pub(super) listen_port: Option<Number>,
+    pub(super) mtu: Option<Number>,
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gateway_control::deployment::allocation::Recorded;
-use gateway_control::deployment::share::LocalFacts;
+use gateway_control::deployment::share::{LocalFacts, Share};
 use gateway_control::deployment::{Change, Deployment, Desired};
 use gateway_control::model::{Lan, LanMode, SiteModel};
 use gateway_control::resource::{Key, Resource, read_one};
@@ -164,7 +164,9 @@ fn models(desired: &Desired) {
             mode: LanMode::Auto,
             networks: site.client_networks.indexed().map(|(network, _)| network).collect(),
         }];
-        let draft = desired.share(name).unwrap().draft(&gateway.name, &facts).unwrap();
+        let share = desired.share(name).unwrap();
+        assert_eq!(Share::decode(&share.encode()).as_ref(), Ok(share), "as octets");
+        let draft = share.draft(&gateway.name, &facts).unwrap();
         if let Err(problems) = SiteModel::check(draft) {
             let shown: Vec<_> = problems.iter().map(|it| it.error.to_string()).collect();
             panic!("site {name}: {}", shown.join("\n"));

@@ -6,6 +6,7 @@ mod allocation;
 mod histories;
 mod refusals;
 mod scale;
+mod wire;
 
 use gateway_control::deployment::allocation::Recorded;
 use gateway_control::deployment::share::{LocalFacts, Share};

@@ -1,6 +1,7 @@
 //! Every fault a site file can have: where it is reported, and what the message says.
 
 mod cases;
+mod roles;
 
 use cases::{BACKEND, CASES};
 use gateway_control::Plan;

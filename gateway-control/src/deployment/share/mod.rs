@@ -5,12 +5,14 @@
 //! so that a change of a resource comes down to the items it touches ([`footprint`]).
 
 mod items;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use gateway_policy::{AllowRule, Clients, ServiceId, SiteName};
 pub use items::{footprint, item, keys, of_allocations};
+pub use wire::{MAX_LEN, WireError};
 
 use crate::model::{
     ClientNetworks, Endpoint, FlowSettings, Gateway, GatewayName, Host, InstanceName, Keepalive,
