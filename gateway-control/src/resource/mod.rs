@@ -1,25 +1,31 @@
 //! What an operator declares: resources, each of a kind and a name, read from YAML or JSON and written
 //! back. Every value is one; what concerns more than one resource is checked by [`crate::deployment`].
 //!
-//! The controller reads what an operator sends by [`read`], keeps a resource as its JSON (every kind is
-//! `Serialize`) and reads that back by [`read_one`], which gives the same resource.
+//! The controller reads what an operator sends by [`read`], brings it together with what others have set by
+//! [`merge`], keeps a resource as its JSON (every kind is `Serialize`) and reads that back by [`read_one`],
+//! which gives the same resource.
 
 mod fault;
+mod field;
 mod key;
 mod label;
+mod merge;
 mod node;
 mod read;
 mod write;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 pub use fault::{ContentError, Fault, FaultKind, ResourceError};
+pub use field::{Field, FieldError, ManagerName, Managers, SpecName};
 use gateway_policy::{Clients, RuleId, ServiceId, SiteName, label_newtype};
 use ipnet::Ipv4Net;
 pub use key::{Key, Kind};
 pub use label::{LabelFault, LabelKey, LabelValue, Labels, Selector};
+pub use merge::{Clash, FieldConflict, merge};
 pub use read::{Declared, MAX_LEN, read, read_one};
 
 use crate::model::{
@@ -248,5 +254,9 @@ impl Resource {
             Self::Exposure(exposure) => &exposure.labels,
             Self::Policy(policy) => &policy.labels,
         }
+    }
+    /// Every field that it has as it is written, those with a default among them.
+    pub fn fields(&self) -> BTreeSet<Field> {
+        field::values(self).into_keys().collect()
     }
 }

@@ -1,15 +1,19 @@
 //! From a text to resources. Whatever the text, the answer is all of its resources or a list of faults,
 //! each with its place; never some of them, never a panic.
+//!
+//! What the controller adds when it shows a resource, `metadata.managers` and `status`, is read over whatever
+//! it is, so that what was shown can be applied; `metadata.revision` is for [`Declared::revision`]. This holds
+//! of every text alike, those of a store among them.
 
 mod kinds;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use table::{Reader, Table};
 
 use super::node::{Document, Node, Value, documents};
-use super::{FaultKind, Key, Kind, Resource, ResourceError};
+use super::{FaultKind, Field, Key, Kind, Resource, ResourceError};
 use crate::lowering::Span;
 
 /// Longest text, in bytes.
@@ -20,6 +24,10 @@ pub const MAX_LEN: usize = 64 << 20;
 pub struct Declared {
     /// The resource.
     pub resource: Resource,
+    /// The fields that are stated; the others have their defaults.
+    pub fields: BTreeSet<Field>,
+    /// The revision of the resource that this was made of; `None` if it is for any.
+    pub revision: Option<u64>,
     /// Document of the text, counted from 1.
     pub document: usize,
     /// Line that the document's first key stands on, counted from 1.
@@ -40,10 +48,11 @@ pub fn read(text: &str) -> Result<Vec<Declared>, ResourceError> {
         let span = document.root.span.clone();
         let line = lines.line(span.start);
         let mut found = Vec::new();
-        let resource = resource(document, &mut found);
+        let read = resource(document, &mut found);
         let faultless = found.is_empty();
         faults.extend(found.into_iter().map(|(span, kind)| (document.number, span, kind)));
-        let Some(resource) = resource.filter(|_| faultless) else { continue };
+        let Some(read) = read.filter(|_| faultless) else { continue };
+        let Read { resource, fields, revision } = read;
         let key = resource.key();
         match seen.get(&key) {
             Some(line) => {
@@ -51,7 +60,8 @@ pub fn read(text: &str) -> Result<Vec<Declared>, ResourceError> {
             }
             None => {
                 seen.insert(key, line);
-                declared.push(Declared { resource, document: document.number, line });
+                let document = document.number;
+                declared.push(Declared { resource, fields, revision, document, line });
             }
         }
     }
@@ -72,8 +82,14 @@ pub fn read_one(text: &str) -> Result<Resource, ResourceError> {
     }
 }
 
+struct Read {
+    resource: Resource,
+    fields: BTreeSet<Field>,
+    revision: Option<u64>,
+}
+
 /// `None` where a fault was noted.
-fn resource(document: &Document, faults: &mut Vec<(Span, FaultKind)>) -> Option<Resource> {
+fn resource(document: &Document, faults: &mut Vec<(Span, FaultKind)>) -> Option<Read> {
     let Node { span, value } = &document.root;
     let Value::Map(entries) = value else {
         faults.push((span.clone(), FaultKind::NoResource { found: value.word() }));
@@ -84,15 +100,27 @@ fn resource(document: &Document, faults: &mut Vec<(Span, FaultKind)>) -> Option<
     let kind: Option<Kind> = reader.text(&mut top, "kind");
     let metadata = reader.map(&mut top, "metadata");
     let spec = reader.map(&mut top, "spec");
+    top.read_over("status");
     reader.close(top);
     let (kind, mut metadata) = (kind?, metadata?);
     if let Some(name) = metadata.shown("name") {
         reader.object = format!("{} {name}", kind.word().to_lowercase());
     }
     let labels = reader.labels(&mut metadata, "labels");
-    let resource = kinds::read(&mut reader, kind, &mut metadata, spec?, labels);
+    let revision = reader.revision(&mut metadata, "revision");
+    metadata.read_over("managers");
+    let spec = spec?;
+    let fields = stated(&metadata, &spec);
+    let resource = kinds::read(&mut reader, kind, &mut metadata, spec, labels);
     reader.close(metadata);
-    resource
+    Some(Read { resource: resource?, fields, revision: revision? })
+}
+
+/// Fields that have a value; what is no field is a fault elsewhere.
+fn stated(metadata: &Table<'_>, spec: &Table<'_>) -> BTreeSet<Field> {
+    let labels = metadata.keys_of("labels").filter_map(|key| key.parse().ok().map(Field::Label));
+    let spec = spec.names().filter_map(|name| Field::spec(name).ok());
+    labels.chain(spec).collect()
 }
 
 /// Line numbers of places that come in order.

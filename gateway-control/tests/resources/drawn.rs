@@ -1,6 +1,6 @@
 //! Resources drawn at random, by their text, so that only what can be written is drawn.
 
-use gateway_control::resource::{Resource, read_one};
+use gateway_control::resource::{Declared, Resource, read, read_one};
 use proptest::prelude::*;
 
 fn name() -> impl Strategy<Value = String> {
@@ -63,7 +63,7 @@ fn gateway() -> impl Strategy<Value = String> {
     })
 }
 
-fn service() -> impl Strategy<Value = String> {
+fn service(site: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let backends = prop::collection::btree_map(0u8.., (1u8..=100, any::<bool>()), 1..4);
     let ports = prop_oneof![
         Just("tcp/80->8080, icmp-echo, ip/47"),
@@ -80,7 +80,7 @@ fn service() -> impl Strategy<Value = String> {
     ];
     let number = prop::option::of(1u32..9999)
         .prop_map(|n| n.map_or(String::new(), |n| format!(", number: {n}")));
-    (name(), ports, backends, health, number).prop_map(|(site, ports, backends, health, number)| {
+    (site, ports, backends, health, number).prop_map(|(site, ports, backends, health, number)| {
         let backends: Vec<_> = backends
             .iter()
             .map(|(n, (weight, drain))| {
@@ -128,18 +128,49 @@ fn policy() -> impl Strategy<Value = String> {
     prop::collection::vec(rule, 1..4).prop_map(|rules| format!("rules: [{}]", rules.join(", ")))
 }
 
+fn text(kind: &str, name: &str, labels: &str, spec: &str) -> String {
+    let metadata = format!("{{name: \"{name}\", labels: {labels}}}");
+    format!("kind: {kind}\nmetadata: {metadata}\nspec: {{{spec}}}\n")
+}
+
 /// Any resource of any kind.
 pub(crate) fn resource() -> impl Strategy<Value = Resource> {
     let spec = prop_oneof![
         site().prop_map(|it| ("Site", it)),
         gateway().prop_map(|it| ("Gateway", it)),
-        service().prop_map(|it| ("Service", it)),
+        service(name()).prop_map(|it| ("Service", it)),
         exposure().prop_map(|it| ("Exposure", it)),
         policy().prop_map(|it| ("Policy", it)),
     ];
     (spec, name(), labels()).prop_map(|((kind, spec), name, labels)| {
-        let metadata = format!("{{name: \"{name}\", labels: {labels}}}");
-        let text = format!("kind: {kind}\nmetadata: {metadata}\nspec: {{{spec}}}\n");
+        let text = text(kind, &name, &labels, &spec);
         read_one(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
     })
+}
+
+/// Some documents of one and the same resource.
+pub(crate) fn documents() -> impl Strategy<Value = Vec<Declared>> {
+    fn some(
+        kind: &'static str,
+        spec: impl Strategy<Value = String> + 'static,
+    ) -> BoxedStrategy<Vec<Declared>> {
+        // Few keys and values, so that documents meet in them.
+        let labels = prop::collection::btree_map("[a-d]", "[xy]?", 0..4).prop_map(|labels| {
+            let pairs: Vec<_> = labels.iter().map(|(k, v)| format!("{k}: \"{v}\"")).collect();
+            format!("{{{}}}", pairs.join(", "))
+        });
+        let document = (labels, spec).prop_map(move |(labels, spec)| {
+            let text = text(kind, "same", &labels, &spec);
+            let declared = read(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            declared.into_iter().next().unwrap()
+        });
+        prop::collection::vec(document, 2..7).boxed()
+    }
+    prop_oneof![
+        some("Site", site()),
+        some("Gateway", gateway()),
+        some("Service", service(Just("here".to_owned()))),
+        some("Exposure", exposure()),
+        some("Policy", policy()),
+    ]
 }

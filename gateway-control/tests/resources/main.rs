@@ -3,6 +3,7 @@
 
 mod cases;
 mod drawn;
+mod merging;
 
 use gateway_control::resource::{Key, Resource, ResourceError, read, read_one};
 use proptest::prelude::*;
@@ -88,6 +89,44 @@ fn json_is_read_as_well() {
     for declared in read(EVERY_KIND).unwrap() {
         let json = serde_json::to_string_pretty(&declared.resource).unwrap();
         assert_eq!(read_one(&json).unwrap_or_else(|error| panic!("{error}")), declared.resource);
+    }
+}
+
+/// As the controller shows a resource.
+const SHOWN: &str = "\
+kind: Site
+metadata:
+  name: a
+  labels: {tier: edge, none: ~}
+  revision: 17
+  managers: {spec.role: root, metadata.labels.tier: [odd]}
+spec: {role: edge, hub: ~, clientNetworks: [10.0.0.0/24], presencePool: 10.0.0.192/26}
+status: {conditions: [{type: Applied, status: 'True'}]}
+";
+
+#[test]
+fn what_the_controller_shows_can_be_applied() {
+    let declared = read(SHOWN).unwrap_or_else(|error| panic!("{error}")).remove(0);
+    assert_eq!(declared.revision, Some(17));
+    let fields: Vec<_> = declared.fields.iter().map(ToString::to_string).collect();
+    let stated = ["metadata.labels.none", "metadata.labels.tier"];
+    assert_eq!(fields[..2], stated);
+    assert_eq!(fields[2..], ["spec.clientNetworks", "spec.presencePool", "spec.role"]);
+    assert_eq!(read_one(SHOWN).as_ref(), Ok(&declared.resource));
+    let plain =
+        SHOWN.replace("  revision: 17\n", "").replace("status: {cond", "status: {x: y, cond");
+    let plain = read(&plain).unwrap().remove(0);
+    assert_eq!((plain.revision, &plain.resource), (None, &declared.resource));
+    for wrong in ["'17'", "-1", "1.5", "18446744073709551616", "[1]", "new"] {
+        let said = refused(&SHOWN.replace("17", wrong)).to_string();
+        assert!(said.contains("metadata.revision is") && said.contains("whole number"), "{said}");
+    }
+    for wrong in ["statuses: {}\n", "managers: {}\n", "revision: 1\n"] {
+        assert!(
+            refused(&format!("{SHOWN}{wrong}"))
+                .to_string()
+                .contains("its fields are kind, metadata, spec")
+        );
     }
 }
 

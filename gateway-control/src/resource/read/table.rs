@@ -16,11 +16,12 @@ pub(super) struct Table<'a> {
     pub(super) span: Span,
     entries: &'a [(Located<String>, Node)],
     known: Vec<&'static str>,
+    read_over: Vec<&'static str>,
 }
 
 impl<'a> Table<'a> {
     pub(super) fn new(path: &str, span: Span, entries: &'a [(Located<String>, Node)]) -> Self {
-        Self { path: path.to_owned(), span, entries, known: Vec::new() }
+        Self { path: path.to_owned(), span, entries, known: Vec::new(), read_over: Vec::new() }
     }
 
     /// The field with its path.
@@ -33,6 +34,28 @@ impl<'a> Table<'a> {
         self.known.push(name);
         let found = self.entries.iter().find(|(key, _)| key.value == name);
         found.map(|(_, node)| node).filter(|node| !matches!(node.value, Value::Null))
+    }
+
+    /// Accepts a field with whatever value, and does not look at it.
+    pub(super) fn read_over(&mut self, name: &'static str) {
+        self.read_over.push(name);
+    }
+
+    /// The fields that have a value.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let entries = self.entries.iter();
+        let stated = entries.filter(|(_, node)| !matches!(node.value, Value::Null));
+        stated.map(|(key, _)| key.value.as_str())
+    }
+
+    /// The keys of a field that is a mapping.
+    pub(super) fn keys_of(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let found = self.entries.iter().find(|(key, _)| key.value == name);
+        let entries: &[_] = match found {
+            Some((_, Node { value: Value::Map(entries), .. })) => entries,
+            _ => &[],
+        };
+        entries.iter().map(|(key, _)| key.value.as_str())
     }
 
     /// A field's text, to name the object by before it is read.
@@ -66,7 +89,10 @@ impl Reader<'_> {
     /// Every field that nobody asked for is a fault.
     pub(super) fn close(&mut self, table: Table<'_>) {
         for (key, _) in table.entries {
-            if !table.known.contains(&key.value.as_str()) {
+            let is_known = [&table.known, &table.read_over]
+                .iter()
+                .any(|names| names.contains(&key.value.as_str()));
+            if !is_known {
                 let (object, known) = (self.object.clone(), table.known.join(", "));
                 let field = table.field(&quoted(&key.value));
                 self.faults.push((key.span.clone(), FaultKind::Unknown { object, field, known }));
@@ -147,6 +173,21 @@ impl Reader<'_> {
         match number {
             Some(value) => Some(Located { value, span: node.span.clone() }),
             None => self.wanted(node, field, "a whole number, without quotes"),
+        }
+    }
+
+    /// A revision of the store, if there is one.
+    pub(super) fn revision(
+        &mut self,
+        table: &mut Table<'_>,
+        name: &'static str,
+    ) -> Option<Option<u64>> {
+        let Some(node) = table.take(name) else { return Some(None) };
+        match &node.value {
+            Value::Scalar { text, plain: true } if text.parse::<u64>().is_ok() => {
+                Some(text.parse().ok())
+            }
+            _ => self.wanted(node, table.field(name), "a whole number, without quotes"),
         }
     }
 
