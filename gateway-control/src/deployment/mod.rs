@@ -179,6 +179,11 @@ impl Deployment {
         self.services.get(&id.site)?.get(&id.name)
     }
 
+    /// Every exposure, by name.
+    pub fn exposures(&self) -> &BTreeMap<ExposureName, Exposure> {
+        &self.exposures
+    }
+
     /// A policy.
     pub fn policy(&self, name: &PolicyName) -> Option<&Policy> {
         self.policies.get(name)

@@ -131,6 +131,13 @@ impl From<ManagerName> for String {
     }
 }
 
+impl ManagerName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl TryFrom<String> for ManagerName {
     type Error = FieldError;
 

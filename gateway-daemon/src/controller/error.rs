@@ -4,8 +4,9 @@ use std::fmt;
 
 use gateway_control::deployment::Problem;
 use gateway_control::deployment::allocation::RecordError;
+use gateway_control::resource::{FieldConflict, Key};
 
-use crate::store::{KeyError, StoreError, ValueError};
+use crate::store::{KeyError, Revision, StoreError, ValueError};
 
 /// Why the controller did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,12 @@ pub enum ControllerError {
     Refused {
         /// Everything that is wrong.
         problems: Vec<Problem>,
+    },
+    /// The changes go against what others have set since, or hold; nothing was changed.
+    #[error("nothing was changed:{}", Lines(conflicts))]
+    Conflicts {
+        /// Every field and resource that is in the way.
+        conflicts: Vec<Conflict>,
     },
     /// Other controllers change the store all the time.
     #[error(
@@ -29,7 +36,7 @@ pub enum ControllerError {
     #[error("{key}: {source}; nothing was changed: divide it into several resources")]
     TooLarge {
         /// The resource.
-        key: gateway_control::resource::Key,
+        key: Key,
         /// What the store takes.
         source: ValueError,
     },
@@ -64,9 +71,37 @@ pub enum ControllerError {
     Store(#[from] StoreError),
 }
 
-struct Lines<'a>(&'a [Problem]);
+/// Why a resource cannot be applied as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// A field that another manager holds.
+    #[error(transparent)]
+    Field(#[from] FieldConflict),
+    /// A resource that was changed or deleted since it was read.
+    #[error(
+        "{key}: metadata.revision: it was made of revision {given}, and {}; read it again and change that, or \
+         leave metadata.revision out", now(*stored)
+    )]
+    Revision {
+        /// The resource.
+        key: Key,
+        /// The revision that was sent.
+        given: Revision,
+        /// When it was last changed; `None` if there is none.
+        stored: Option<Revision>,
+    },
+}
 
-impl fmt::Display for Lines<'_> {
+fn now(stored: Option<Revision>) -> String {
+    match stored {
+        Some(revision) => format!("it was changed since, at revision {revision}"),
+        None => "there is none of this name now".to_owned(),
+    }
+}
+
+struct Lines<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }

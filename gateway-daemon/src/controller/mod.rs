@@ -2,7 +2,10 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | layout | resources and allocations as keys and values of the store |
+//! | state | what the store holds, in memory; a change as a transaction |
+//! | layout | resources, allocations and events as keys and values of the store |
+//! | fleet | the gateways that are told their shares, and how far they are |
+//! | view | resources and the deployment as operators see them |
 //! | error | why the controller did not do what it was asked for |
 //!
 //! What always holds: a change is in the store before it is answered, whole or not at all, together with the
@@ -10,20 +13,27 @@
 //! was none since what it was computed from, so of two that meet one begins again.
 
 mod error;
+mod fleet;
 mod layout;
+mod state;
+mod view;
 
-use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use gateway_control::deployment::allocation::Recorded;
+use gateway_control::deployment::Diff;
 use gateway_control::deployment::share::Share;
-use gateway_control::deployment::{Change, Deployment, Desired, Diff};
 use gateway_control::model::SiteName;
-use gateway_control::resource::{Key, Resource, Selector};
-use tokio::sync::Mutex;
+use gateway_control::resource::{Declared, Key, Kind, ManagerName, Resource, Selector};
+use tokio::sync::{Mutex, watch};
 
-use crate::store::{Outcome, Revision, Store, Transaction};
-pub use error::ControllerError;
+use crate::api::wire::{DeploymentStatus, Event, View};
+use crate::store::{Outcome, Prefix, Revision, Store};
+pub use error::{Conflict, ControllerError};
+use fleet::Fleet;
+pub use fleet::{Connection, Identity, Orders, Report};
+use state::{Prepared, State};
 
 /// How often a change is computed anew because another controller was faster.
 const ATTEMPTS: u32 = 16;
@@ -35,16 +45,16 @@ pub struct Controller {
     /// How long an address that is no longer used is kept from others, in seconds.
     cooling: u64,
     state: Mutex<Option<State>>,
+    fleet: Arc<Fleet>,
 }
 
-/// What the store holds, as of one revision.
-#[derive(Debug)]
-struct State {
-    desired: Desired,
-    /// When each resource was last written.
-    written: BTreeMap<Key, Revision>,
-    /// When any of it was last changed; `None` in a store that holds nothing yet.
-    turn: Option<Revision>,
+/// In whose name something is changed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// Who holds the fields that are set.
+    pub manager: ManagerName,
+    /// Whether fields that others hold are taken over.
+    pub force: bool,
 }
 
 /// What became of a resource.
@@ -80,6 +90,39 @@ pub struct Kept {
     pub revision: Revision,
 }
 
+/// Part of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The resources.
+    pub views: Vec<View>,
+    /// The last of them if there are more.
+    pub last: Option<Key>,
+    /// The revision that they are of; `None` in a store that holds nothing yet.
+    pub revision: Option<Revision>,
+}
+
+/// Which resources are asked for: all, unless something is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of one kind.
+    pub kind: Option<Kind>,
+    /// With these labels.
+    pub selector: Option<Selector>,
+}
+
+impl Wanted {
+    fn wants(&self, resource: &Resource) -> bool {
+        self.kind.is_none_or(|kind| kind == resource.key().kind())
+            && self.selector.as_ref().is_none_or(|it| it.selects(resource.labels()))
+    }
+}
+
+/// What a change is computed from.
+enum Asked<'a> {
+    Apply(&'a [Declared]),
+    Delete(&'a [Key]),
+}
+
 impl Controller {
     /// A controller of what this store holds. An address that is no longer used is kept from others for `cooling`
     /// seconds.
@@ -89,64 +132,145 @@ impl Controller {
         now: u64,
     ) -> Result<Self, ControllerError> {
         let state = State::read(store.as_ref(), cooling, now).await?;
-        Ok(Self { store, cooling, state: Mutex::new(Some(state)) })
+        Ok(Self { store, cooling, state: Mutex::new(Some(state)), fleet: Arc::default() })
     }
 
-    /// Takes all changes, or none and says everything that is wrong. `now` is in seconds since 1970.
-    pub async fn change(&self, changes: Vec<Change>, now: u64) -> Result<Done, ControllerError> {
+    /// Applies all of these resources, or none and says everything that is wrong. `now` is in seconds since 1970.
+    pub async fn apply(
+        &self,
+        declared: &[Declared],
+        author: &Author,
+        now: u64,
+    ) -> Result<Done, ControllerError> {
+        self.change(Asked::Apply(declared), author, now).await
+    }
+
+    /// What applying these resources would do. Nothing is written.
+    pub async fn preview(
+        &self,
+        declared: &[Declared],
+        author: &Author,
+        now: u64,
+    ) -> Result<Done, ControllerError> {
+        self.look_ahead(Asked::Apply(declared), author, now).await
+    }
+
+    /// Deletes all of these resources, or none and says everything that is wrong.
+    pub async fn delete(
+        &self,
+        keys: &[Key],
+        author: &Author,
+        now: u64,
+    ) -> Result<Done, ControllerError> {
+        self.change(Asked::Delete(keys), author, now).await
+    }
+
+    /// What deleting these resources would do. Nothing is written.
+    pub async fn preview_deletion(
+        &self,
+        keys: &[Key],
+        author: &Author,
+        now: u64,
+    ) -> Result<Done, ControllerError> {
+        self.look_ahead(Asked::Delete(keys), author, now).await
+    }
+
+    async fn change(
+        &self,
+        asked: Asked<'_>,
+        author: &Author,
+        now: u64,
+    ) -> Result<Done, ControllerError> {
         let mut place = self.state.lock().await;
         for _ in 0..ATTEMPTS {
             // Out of its place until the store has answered: if this future is dropped or the store fails, what the
             // store has is not known, and is read anew.
             let mut state = self.current(&mut place, now).await?;
-            let fates = state.fates(&changes);
-            let diff = match state.desired.change(changes.clone(), now) {
-                Ok(diff) => diff,
-                Err(problems) => {
+            let changed = prepare(&state, &asked, author).and_then(|prepared| {
+                match state.desired.change(prepared.changes.clone(), now) {
+                    Ok(diff) => Ok((prepared, diff)),
+                    Err(problems) => Err(ControllerError::Refused { problems }),
+                }
+            });
+            let (prepared, diff) = match changed {
+                Ok(changed) => changed,
+                Err(refused) => {
                     *place = Some(state);
-                    return Err(ControllerError::Refused { problems });
+                    return Err(refused);
                 }
             };
-            let Some(transaction) = state.transaction(&fates)? else {
+            let fates = prepared.fates.clone();
+            let events = state::events(&prepared, author.manager.as_str(), now);
+            let Some(transaction) = state.transaction(&prepared, &events)? else {
                 *place = Some(state);
                 return Ok(Done { fates, diff, revision: None });
             };
             if let Outcome::Committed(revision) = self.store.transact(transaction).await? {
-                state.committed(&fates, revision);
+                state.committed(prepared, events, &diff, revision);
+                let sites: Vec<SiteName> = diff.sites().map(|(site, _)| site.clone()).collect();
+                let concerned = state.with_gateways(&fates, sites);
+                self.fleet.publish(&state, concerned.as_deref());
                 *place = Some(state);
+                self.fleet.tell();
                 return Ok(Done { fates, diff, revision: Some(revision) });
             }
         }
         Err(ControllerError::Contended { attempts: ATTEMPTS })
     }
 
-    /// What changes would do. Nothing is written.
-    pub async fn preview(&self, changes: Vec<Change>, now: u64) -> Result<Done, ControllerError> {
+    async fn look_ahead(
+        &self,
+        asked: Asked<'_>,
+        author: &Author,
+        now: u64,
+    ) -> Result<Done, ControllerError> {
         let mut place = self.state.lock().await;
         let state = self.current(&mut place, now).await?;
         let state = place.insert(state);
-        let fates = state.fates(&changes);
-        let diff = state.desired.preview(changes, now);
+        let prepared = prepare(state, &asked, author)?;
+        let diff = state.desired.preview(prepared.changes, now);
         let diff = diff.map_err(|problems| ControllerError::Refused { problems })?;
-        Ok(Done { fates, diff, revision: None })
+        Ok(Done { fates: prepared.fates, diff, revision: None })
     }
 
     /// A resource, if there is one.
     pub async fn get(&self, key: &Key, now: u64) -> Result<Option<Kept>, ControllerError> {
-        self.look(now, |state| state.kept(state.desired.deployment().resource(key)?)).await
+        self.look(now, |state| {
+            let revision = state.written.get(key)?.revision;
+            Some(Kept { resource: state.desired.deployment().resource(key)?, revision })
+        })
+        .await
     }
 
-    /// Every resource, those that others refer to first; with a selector, those that it selects.
+    /// A resource with its status, if there is one.
+    pub async fn view(&self, key: &Key, now: u64) -> Result<Option<View>, ControllerError> {
+        let fleet = Arc::clone(&self.fleet);
+        self.look(now, |state| {
+            view::view(state, &fleet, &state.desired.deployment().resource(key)?)
+        })
+        .await
+    }
+
+    /// At most `most` resources behind `after`, those that others refer to first, then by name.
     pub async fn list(
         &self,
-        selector: Option<&Selector>,
+        wanted: &Wanted,
+        after: Option<&Key>,
+        most: usize,
         now: u64,
-    ) -> Result<Vec<Kept>, ControllerError> {
+    ) -> Result<Listed, ControllerError> {
+        let fleet = Arc::clone(&self.fleet);
         self.look(now, |state| {
+            let behind = |resource: &Resource| after.is_none_or(|after| resource.key() > *after);
             let resources = state.desired.deployment().resources();
-            let selected = resources
-                .filter(|resource| selector.is_none_or(|it| it.selects(resource.labels())));
-            selected.filter_map(|resource| state.kept(resource)).collect()
+            let mut found = resources.filter(|it| behind(it) && wanted.wants(it));
+            let page: Vec<Resource> = found.by_ref().take(most).collect();
+            let more = found.next().is_some();
+            Listed {
+                last: page.last().filter(|_| more).map(Resource::key),
+                views: page.iter().filter_map(|it| view::view(state, &fleet, it)).collect(),
+                revision: state.turn,
+            }
         })
         .await
     }
@@ -156,6 +280,69 @@ impl Controller {
         self.look(now, |state| state.desired.share(site).cloned()).await
     }
 
+    /// The deployment at one look.
+    pub async fn status(&self, now: u64) -> Result<DeploymentStatus, ControllerError> {
+        let (fleet, store) = (Arc::clone(&self.fleet), self.store.description());
+        self.look(now, |state| view::deployment(state, &fleet, store)).await
+    }
+
+    /// At most `most` of the last events, of a kind or of one resource if that is asked for, the oldest first.
+    pub async fn events(
+        &self,
+        about: impl Fn(&Event) -> bool,
+        most: usize,
+        now: u64,
+    ) -> Result<Vec<Event>, ControllerError> {
+        let of_gateways = self.fleet.events();
+        self.look(now, |state| {
+            let of_changes = state.events.iter().flat_map(|(_, events)| events).cloned();
+            let mut events: Vec<Event> =
+                of_changes.chain(of_gateways).filter(|event| about(event)).collect();
+            events.sort_by_key(|event| event.at);
+            events.split_off(events.len().saturating_sub(most))
+        })
+        .await
+    }
+
+    /// Counts up with each change of what is declared or reported.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.fleet.news()
+    }
+
+    /// A gateway that is to be told its share from now on. Another connection of the same site ends.
+    pub async fn connect(&self, identity: Identity) -> Result<Connection, ControllerError> {
+        let orders = self.look(now(), |state| state.orders(&identity)).await?;
+        Ok(self.fleet.connect(identity, orders, now))
+    }
+
+    /// Writes a copy of the store as it is at one moment to a new file; gives its revision.
+    pub async fn backup(&self, to: &Path) -> Result<Revision, ControllerError> {
+        Ok(self.store.backup(to).await?)
+    }
+
+    /// Follows what other controllers of this store change, until the store fails.
+    pub async fn follow(&self) -> ControllerError {
+        loop {
+            if let Err(error) = self.follow_once().await {
+                return error;
+            }
+        }
+    }
+
+    async fn follow_once(&self) -> Result<(), ControllerError> {
+        let turn = Prefix::new(layout::turn().as_bytes())?;
+        let mut watch = self.store.watch(&turn, self.store.revision().await?).await?;
+        loop {
+            // Whatever was changed before the watch began, or was seen by it.
+            self.look(now(), |_| ()).await?;
+            match watch.next().await {
+                Ok(_) => {}
+                Err(crate::store::StoreError::Compacted { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     async fn look<T>(&self, now: u64, at: impl FnOnce(&State) -> T) -> Result<T, ControllerError> {
         let mut place = self.state.lock().await;
         let state = self.current(&mut place, now).await?;
@@ -163,83 +350,34 @@ impl Controller {
     }
 
     /// The state as the store has it now, taken out of its place.
-    async fn current(&self, place: &mut Option<State>, now: u64) -> Result<State, ControllerError> {
+    async fn current(
+        &self,
+        place: &mut Option<State>,
+        now: u64,
+    ) -> Result<State, ControllerError> {
         let turn = self.store.get(&layout::turn()).await?.map(|entry| entry.modified);
-        match place.take().filter(|state| state.turn == turn) {
-            Some(state) => Ok(state),
-            None => State::read(self.store.as_ref(), self.cooling, now).await,
+        if let Some(state) = place.take_if(|state| state.turn == turn) {
+            return Ok(state);
         }
+        let state = State::read(self.store.as_ref(), self.cooling, now).await?;
+        self.fleet.publish(&state, None);
+        self.fleet.tell();
+        Ok(state)
     }
 }
 
-impl State {
-    /// All that the store holds, at one revision.
-    async fn read(store: &dyn Store, cooling: u64, now: u64) -> Result<Self, ControllerError> {
-        let found = layout::read(store).await?;
-        let resources = found.resources.iter().map(|(resource, _)| Change::Put(resource.clone()));
-        let mut deployment = Deployment::default();
-        let disagree = |problems| ControllerError::Disagrees { problems };
-        deployment.apply(resources.collect()).map_err(disagree)?;
-        let recorded = Recorded::read(cooling, found.records)?;
-        let desired = Desired::new(deployment, recorded, now).map_err(disagree)?;
-        let written = found.resources.iter().map(|(resource, at)| (resource.key(), *at));
-        Ok(Self { desired, written: written.collect(), turn: found.turn })
+fn prepare(
+    state: &State,
+    asked: &Asked<'_>,
+    author: &Author,
+) -> Result<Prepared, ControllerError> {
+    match asked {
+        Asked::Apply(declared) => state.applied(declared, author),
+        Asked::Delete(keys) => Ok(State::deleted(keys)),
     }
+}
 
-    /// What is to become of the resources that changes name.
-    fn fates(&self, changes: &[Change]) -> Vec<(Key, Fate)> {
-        let fate = |change: &Change| {
-            let key = change.key();
-            let fate = match (change, self.desired.deployment().resource(&key)) {
-                (Change::Delete(_), _) => Fate::Deleted,
-                (Change::Put(_), None) => Fate::Created,
-                (Change::Put(resource), Some(before)) if *resource == before => Fate::Unchanged,
-                (Change::Put(_), Some(_)) => Fate::Changed,
-            };
-            (key, fate)
-        };
-        changes.iter().map(fate).collect()
-    }
-
-    /// What takes a change that was made here to the store; `None` if there is nothing to write.
-    fn transaction(&self, fates: &[(Key, Fate)]) -> Result<Option<Transaction>, ControllerError> {
-        let touched = fates.iter().filter(|(_, fate)| *fate != Fate::Unchanged);
-        let mut touched = touched.map(|(key, _)| key).peekable();
-        let unsaved = self.desired.unsaved();
-        if touched.peek().is_none() && unsaved.is_empty() {
-            return Ok(None);
-        }
-        let mut transaction = layout::take_turn(self.turn);
-        for key in touched {
-            let resource = self.desired.deployment().resource(key);
-            transaction = layout::write_resource(transaction, key, resource.as_ref())?;
-        }
-        for key in unsaved {
-            let record = self.desired.recorded().record(key);
-            transaction = layout::write_record(transaction, key, record.as_ref())?;
-        }
-        Ok(Some(transaction))
-    }
-
-    /// Notes that the store has what is here, as of a revision.
-    fn committed(&mut self, fates: &[(Key, Fate)], revision: Revision) {
-        for (key, fate) in fates {
-            match fate {
-                Fate::Created | Fate::Changed => {
-                    self.written.insert(key.clone(), revision);
-                }
-                Fate::Deleted => {
-                    self.written.remove(key);
-                }
-                Fate::Unchanged => {}
-            }
-        }
-        self.desired.saved();
-        self.turn = Some(revision);
-    }
-
-    fn kept(&self, resource: Resource) -> Option<Kept> {
-        let revision = *self.written.get(&resource.key())?;
-        Some(Kept { resource, revision })
-    }
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -149,6 +149,15 @@ pub enum StoreError {
         /// The key as etcd has it.
         key: String,
     },
+    /// A backup of something that is backed up otherwise.
+    #[error(
+        "{store} is backed up by its own means: run `etcdctl snapshot save FILE`, which copies all of it at one \
+         moment"
+    )]
+    OwnBackup {
+        /// The store.
+        store: String,
+    },
     /// etcd is too old.
     #[error("etcd {endpoint} is of version {version}; Presence needs 3.4 or later: upgrade it")]
     OldEtcd {

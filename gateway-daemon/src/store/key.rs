@@ -131,7 +131,7 @@ pub struct ValueError {
 }
 
 /// The number of a transaction. Later ones have greater numbers, not always by one; none is used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u64);
 
 impl Revision {

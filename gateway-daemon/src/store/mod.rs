@@ -13,6 +13,7 @@ mod transaction;
 
 use std::fmt::Debug;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +27,9 @@ pub use transaction::{Condition, Conflict, Limits, Operation, Outcome, Transacti
 /// A call that is dropped before it answers may still take effect.
 #[async_trait]
 pub trait Store: Send + Sync + Debug {
+    /// What it is and where, for people.
+    fn description(&self) -> String;
+
     /// What fits into a transaction of this store.
     fn limits(&self) -> Limits;
 
@@ -83,6 +87,13 @@ pub trait Store: Send + Sync + Debug {
     /// # Errors
     /// [`StoreError::Future`] if there has been no such revision yet.
     async fn compact(&self, up_to: Revision) -> Result<(), StoreError>;
+
+    /// Writes a copy of the store as it is at one moment to a new file, while the store goes on; checks that it can be
+    /// restored. Gives its revision.
+    ///
+    /// # Errors
+    /// [`StoreError::OwnBackup`] if the engine has means of its own for that.
+    async fn backup(&self, to: &Path) -> Result<Revision, StoreError>;
 }
 
 /// Changes as they are made.

@@ -204,7 +204,7 @@ impl Endpoints {
         })
     }
 
-    fn names(&self) -> String {
+    pub(super) fn names(&self) -> String {
         self.all.iter().map(|endpoint| endpoint.name.as_str()).collect::<Vec<_>>().join(",")
     }
 }

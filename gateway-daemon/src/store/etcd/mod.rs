@@ -8,6 +8,7 @@ mod watch;
 mod wire;
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,6 +136,11 @@ impl Shared {
 
 #[async_trait]
 impl Store for EtcdStore {
+    fn description(&self) -> String {
+        let prefix = String::from_utf8_lossy(&self.shared.prefix);
+        format!("etcd {}, keys below {prefix}", self.shared.endpoints.names())
+    }
+
     fn limits(&self) -> Limits {
         self.limits
     }
@@ -293,6 +299,10 @@ impl Store for EtcdStore {
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn backup(&self, _to: &Path) -> Result<Revision, StoreError> {
+        Err(StoreError::OwnBackup { store: self.description() })
     }
 }
 

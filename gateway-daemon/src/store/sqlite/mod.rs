@@ -86,13 +86,6 @@ impl SqliteStore {
         blocking(path, move || open(&opened, settings)).await
     }
 
-    /// Writes a copy of the store as it is at one moment to a new file, while the store goes on; checks that it can be
-    /// restored. Gives its revision.
-    pub async fn backup(&self, to: &Path) -> Result<Revision, StoreError> {
-        let (from, to) = (self.shared.path.clone(), to.to_owned());
-        blocking(&self.shared.path, move || backup::backup(&from, &to)).await
-    }
-
     /// Does what is asked for already, then closes the file. Calls that come later, also of watches, are refused.
     pub async fn close(self) -> Result<(), StoreError> {
         let closed = |_| self.shared.closed();
@@ -136,6 +129,10 @@ impl Shared {
 
 #[async_trait]
 impl Store for SqliteStore {
+    fn description(&self) -> String {
+        format!("SQLite, {}", self.shared.path.display())
+    }
+
     fn limits(&self) -> Limits {
         Self::LIMITS
     }
@@ -190,6 +187,11 @@ impl Store for SqliteStore {
 
     async fn compact(&self, up_to: Revision) -> Result<(), StoreError> {
         self.shared.write(|reply| write::Job::Compact(up_to, reply)).await
+    }
+
+    async fn backup(&self, to: &Path) -> Result<Revision, StoreError> {
+        let (from, to) = (self.shared.path.clone(), to.to_owned());
+        blocking(&self.shared.path, move || backup::backup(&from, &to)).await
     }
 }
 

@@ -1,0 +1,225 @@
+//! The gateways that are told their shares: what each is to have, and how far it has come. Known only while
+//! this controller runs; a gateway that connects anew reports anew.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gateway_control::deployment::share::Share;
+use gateway_control::model::{GatewayName, PublicKey, SiteName};
+use tokio::sync::watch;
+
+use super::state::State;
+use crate::api::wire::{Event, Reference};
+use crate::store::Revision;
+
+/// Events of gateways that are kept.
+const EVENTS: usize = 1000;
+
+/// What a gateway is to have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orders {
+    /// When it was last changed.
+    pub revision: Option<Revision>,
+    /// The share, or why there is none for it, with the remedy.
+    pub share: Result<Arc<Share>, String>,
+}
+
+/// What a gateway says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The revision of the share that its kernel has.
+    pub applied: Option<Revision>,
+    /// Why it could not apply a later one, with the remedy.
+    pub refused: Option<String>,
+    /// How many of its links are up.
+    pub links_up: Option<usize>,
+}
+
+/// Who a gateway says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its site.
+    pub site: SiteName,
+    /// Its name.
+    pub gateway: GatewayName,
+    /// Its link's public key.
+    pub public_key: PublicKey,
+}
+
+/// A gateway that is told its share, until it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    fleet: Arc<Fleet>,
+    identity: Identity,
+    number: u64,
+    orders: watch::Receiver<Orders>,
+    clock: fn() -> u64,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    inner: Mutex<Inner>,
+    /// Counts up with each change of what is declared or reported.
+    news: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    members: BTreeMap<SiteName, Member>,
+    events: VecDeque<Event>,
+    connections: u64,
+}
+
+/// How a site's gateway was last seen.
+#[derive(Debug)]
+pub(super) struct Member {
+    identity: Identity,
+    /// Which connection it has; `None` if it has none now.
+    number: Option<u64>,
+    orders: watch::Sender<Orders>,
+    report: Report,
+}
+
+impl Member {
+    pub(super) fn is_connected(&self) -> bool {
+        self.number.is_some()
+    }
+
+    pub(super) fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), news: watch::Sender::new(0) }
+    }
+}
+
+impl Fleet {
+    /// What is known stays usable whatever happened to a task that held it.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// Says that something has changed.
+    pub(super) fn tell(&self) {
+        self.news.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Looks at the gateways by site.
+    pub(super) fn look<T>(&self, at: impl FnOnce(&BTreeMap<SiteName, Member>) -> T) -> T {
+        at(&self.inner().members)
+    }
+
+    /// Events of gateways, the oldest first.
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.inner().events.iter().cloned().collect()
+    }
+
+    /// Tells the gateways of these sites, or all, what they are to have now.
+    pub(super) fn publish(&self, state: &State, sites: Option<&[SiteName]>) {
+        for (site, member) in &self.inner().members {
+            if sites.is_none_or(|sites| sites.contains(site)) {
+                let orders = state.orders(&member.identity);
+                member.orders.send_if_modified(|now| {
+                    let changed = *now != orders;
+                    *now = orders;
+                    changed
+                });
+            }
+        }
+    }
+
+    pub(super) fn connect(
+        self: &Arc<Self>,
+        identity: Identity,
+        orders: Orders,
+        clock: fn() -> u64,
+    ) -> Connection {
+        let mut inner = self.inner();
+        inner.connections += 1;
+        let number = inner.connections;
+        let (sender, receiver) = watch::channel(orders);
+        let member = Member {
+            identity: identity.clone(),
+            number: Some(number),
+            orders: sender,
+            report: Report::default(),
+        };
+        inner.members.insert(identity.site.clone(), member);
+        inner.happened(&identity, clock(), "Connected", "it is connected to this controller");
+        drop(inner);
+        self.tell();
+        Connection { fleet: Arc::clone(self), identity, number, orders: receiver, clock }
+    }
+}
+
+impl Inner {
+    fn happened(&mut self, of: &Identity, at: u64, reason: &str, message: &str) {
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        let about = Reference { kind: "Gateway".to_owned(), name: of.gateway.to_string() };
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        self.events.push_back(Event { at, about, reason, message, by: None });
+    }
+
+    /// The member that this connection is of, unless it has another by now.
+    fn member(&mut self, site: &SiteName, number: u64) -> Option<&mut Member> {
+        self.members.get_mut(site).filter(|member| member.number == Some(number))
+    }
+}
+
+impl Connection {
+    /// What the gateway is to have; seen from now on.
+    pub fn orders(&mut self) -> Orders {
+        self.orders.borrow_and_update().clone()
+    }
+
+    /// Waits until the gateway is to have something else. False once another connection has taken this one's
+    /// place: the same gateway connected again. Cancel safe.
+    pub async fn changed(&mut self) -> bool {
+        self.orders.changed().await.is_ok()
+    }
+
+    /// Takes note of what the gateway says of itself.
+    pub fn report(&self, report: Report) {
+        let mut inner = self.fleet.inner();
+        let Some(member) = inner.member(&self.identity.site, self.number) else { return };
+        if member.report == report {
+            return;
+        }
+        let before = std::mem::replace(&mut member.report, report.clone());
+        let at = (self.clock)();
+        match (&before.refused, &report.refused) {
+            (old, Some(why)) if old.as_ref() != Some(why) => {
+                inner.happened(&self.identity, at, "Refused", why);
+            }
+            (Some(_), None) => {
+                let message = "it has applied what it is told";
+                inner.happened(&self.identity, at, "Applied", message);
+            }
+            _ => {}
+        }
+        drop(inner);
+        self.fleet.tell();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut inner = self.fleet.inner();
+        let Some(member) = inner.member(&self.identity.site, self.number) else { return };
+        member.number = None;
+        let message = "it is no longer connected to this controller; it goes on with what it has";
+        inner.happened(&self.identity, (self.clock)(), "Disconnected", message);
+        drop(inner);
+        self.fleet.tell();
+    }
+}
