@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs, process};
 
-use gateway_control::deployment::Change;
 use gateway_control::deployment::allocation::COOLING;
 use gateway_control::deployment::share::Share;
+use gateway_control::model::PublicKey;
 use gateway_control::model::SiteName;
-use gateway_control::resource::{Key, Kind, Resource, Selector, read, read_one};
-use gateway_daemon::controller::{Controller, ControllerError, Fate, Kept};
+use gateway_control::resource::{Declared, Key, Kind, Resource, read};
+use gateway_daemon::api::wire::{Progress, Truth, View};
+use gateway_daemon::controller::{
+    Author, Conflict, Controller, ControllerError, Fate, Identity, Report, Wanted,
+};
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
 use gateway_daemon::store::{self, Outcome, Store, StoreError, Transaction, Value};
 
@@ -54,7 +57,15 @@ async fn controller(store: &Arc<SqliteStore>) -> Controller {
     Controller::open(Arc::clone(store) as Arc<dyn Store>, COOLING, NOW).await.unwrap()
 }
 
-fn three_sites() -> Vec<Change> {
+fn author(name: &str) -> Author {
+    Author { manager: name.parse().unwrap(), force: false }
+}
+
+fn root() -> Author {
+    author("root")
+}
+
+fn three_sites() -> Vec<Declared> {
     let directory =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/examples/three-sites/resources");
     let mut files: Vec<_> =
@@ -62,34 +73,32 @@ fn three_sites() -> Vec<Change> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     let texts = files.iter().map(|path| fs::read_to_string(path).unwrap());
-    let declared = texts.flat_map(|text| read(&text).unwrap_or_else(|error| panic!("{error}")));
-    declared.map(|it| Change::Put(it.resource)).collect()
+    texts.flat_map(|text| declared(&text)).collect()
 }
 
-fn service(name: &str) -> [Change; 2] {
-    let texts = [
-        format!(
-            "kind: Service\nmetadata: {{name: {name}}}\n\
-             spec: {{site: cloud, ports: [tcp/80], backends: [{{address: 10.0.0.10}}]}}"
-        ),
-        format!(
-            "kind: Exposure\nmetadata: {{name: {name}}}\n\
-             spec: {{service: {name}.cloud, to: {{sites: [edge-a]}}}}"
-        ),
-    ];
-    texts.map(|text| Change::Put(read_one(&text).unwrap_or_else(|error| panic!("{error}"))))
+fn declared(text: &str) -> Vec<Declared> {
+    read(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn all(controller: &Controller) -> Vec<Kept> {
-    controller.list(None, NOW).await.unwrap()
+/// A service of the cloud and its exposure to edge A.
+fn service(name: &str) -> Vec<Declared> {
+    declared(&format!(
+        "kind: Service\nmetadata: {{name: {name}}}\n\
+         spec: {{site: cloud, ports: [tcp/80], backends: [{{address: 10.0.0.10}}]}}\n---\n\
+         kind: Exposure\nmetadata: {{name: {name}}}\n\
+         spec: {{service: {name}.cloud, to: {{sites: [edge-a]}}}}"
+    ))
+}
+
+async fn all(controller: &Controller) -> Vec<View> {
+    controller.list(&Wanted::default(), None, usize::MAX, NOW).await.unwrap().views
 }
 
 async fn shares(controller: &Controller) -> Vec<Share> {
     let mut shares = Vec::new();
-    for kept in all(controller).await {
-        if let Resource::Site(site) = kept.resource {
-            shares.push(controller.share(&site.name, NOW).await.unwrap().unwrap());
-        }
+    for site in all(controller).await.into_iter().filter(|view| view.kind == "Site") {
+        let name = site.metadata.name.parse().unwrap();
+        shares.push(controller.share(&name, NOW).await.unwrap().unwrap());
     }
     shares
 }
@@ -100,30 +109,33 @@ async fn what_is_declared_is_kept_and_found_again() {
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     let changes = three_sites();
-    let done = one.change(changes.clone(), NOW).await.unwrap();
+    let done = one.apply(&changes, &root(), NOW).await.unwrap();
     assert_eq!(done.fates.len(), changes.len());
     assert!(done.fates.iter().all(|(_, fate)| *fate == Fate::Created), "{:?}", done.fates);
     assert_eq!(done.diff.sites().count(), 3);
     let (kept, told) = (all(&one).await, shares(&one).await);
     assert_eq!(kept.len(), changes.len());
-    assert!(kept.iter().all(|it| Some(it.revision) == done.revision));
+    assert!(
+        kept.iter().all(|it| Some(it.metadata.revision) == done.revision.map(|it| it.number()))
+    );
     drop(one);
 
     let again = controller(&store).await;
     assert_eq!((all(&again).await, shares(&again).await), (kept, told));
     let before = store.revision().await.unwrap();
-    let done = again.change(changes, NOW + 1).await.unwrap();
+    let done = again.apply(&changes, &root(), NOW + 1).await.unwrap();
     assert!(done.fates.iter().all(|(_, fate)| *fate == Fate::Unchanged) && done.diff.is_empty());
     assert_eq!((done.revision, store.revision().await.unwrap()), (None, before));
 
     let key = Key::new(Kind::Site, "edge-a").unwrap();
     let found = again.get(&key, NOW).await.unwrap().unwrap();
     assert_eq!(found.resource.key(), key);
-    let labels = found.resource.labels().clone();
-    if let Ok(selector) = Selector::new(labels) {
-        let selected = again.list(Some(&selector), NOW).await.unwrap();
-        assert!(selected.iter().any(|it| it.resource.key() == key));
-    }
+    let wanted = Wanted { kind: Some(Kind::Site), selector: Some("tier=edge".parse().unwrap()) };
+    let first = again.list(&wanted, None, 1, NOW).await.unwrap();
+    assert_eq!(first.last.as_ref(), Some(&key));
+    let second = again.list(&wanted, Some(&key), 1, NOW).await.unwrap();
+    assert_eq!((second.views.len(), second.last), (1, None));
+    assert_eq!(second.views[0].metadata.name, "edge-b");
 }
 
 #[tokio::test]
@@ -131,18 +143,18 @@ async fn a_preview_says_what_a_change_does_and_does_nothing() {
     let scratch = Scratch::new("preview");
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
-    one.change(three_sites(), NOW).await.unwrap();
+    one.apply(&three_sites(), &root(), NOW).await.unwrap();
     let (before, revision) = (all(&one).await, store.revision().await.unwrap());
-    let previewed = one.preview(service("web").to_vec(), NOW).await.unwrap();
+    let previewed = one.preview(&service("web"), &root(), NOW).await.unwrap();
     assert_eq!((all(&one).await, store.revision().await.unwrap()), (before, revision));
-    let done = one.change(service("web").to_vec(), NOW).await.unwrap();
+    let done = one.apply(&service("web"), &root(), NOW).await.unwrap();
     assert_eq!((&done.diff, &done.fates), (&previewed.diff, &previewed.fates));
     assert!(done.diff.to_string().contains("web.cloud"), "{}", done.diff);
-    let gone = vec![
-        Change::Delete(Key::new(Kind::Exposure, "web").unwrap()),
-        Change::Delete(Key::new(Kind::Service, "web.cloud").unwrap()),
-    ];
-    let done = one.change(gone, NOW).await.unwrap();
+    let gone = [(Kind::Exposure, "web"), (Kind::Service, "web.cloud")];
+    let gone = gone.map(|(kind, name)| Key::new(kind, name).unwrap());
+    let seen = one.preview_deletion(&gone, &root(), NOW).await.unwrap();
+    let done = one.delete(&gone, &root(), NOW).await.unwrap();
+    assert_eq!((done.diff, seen.revision), (seen.diff, None));
     assert!(done.fates.iter().all(|(_, fate)| *fate == Fate::Deleted));
     let key = Key::new(Kind::Service, "web.cloud").unwrap();
     assert_eq!(controller(&store).await.get(&key, NOW).await.unwrap(), None);
@@ -153,15 +165,17 @@ async fn one_fault_among_many_changes_nothing() {
     let scratch = Scratch::new("refused");
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
-    one.change(three_sites(), NOW).await.unwrap();
+    one.apply(&three_sites(), &root(), NOW).await.unwrap();
     let (before, revision) = (all(&one).await, store.revision().await.unwrap());
     let mut changes: Vec<_> = (0..50).flat_map(|n| service(&format!("web{n}"))).collect();
-    let [_, orphan] = service("orphan");
-    changes.insert(40, orphan);
-    changes.push(Change::Delete(Key::new(Kind::Site, "cloud").unwrap()));
-    let error = one.change(changes, NOW).await.unwrap_err();
+    changes.insert(40, service("orphan").remove(1));
+    let error = one.apply(&changes, &root(), NOW).await.unwrap_err();
     let said = error.to_string();
-    assert!(said.contains("exposure orphan") && said.contains("site cloud"), "{said}");
+    assert!(said.contains("exposure orphan"), "{said}");
+    assert_eq!((all(&one).await, store.revision().await.unwrap()), (before.clone(), revision));
+    let cloud = Key::new(Kind::Site, "cloud").unwrap();
+    let said = one.delete(&[cloud], &root(), NOW).await.unwrap_err().to_string();
+    assert!(said.contains("site cloud: it is in use by"), "{said}");
     assert_eq!((all(&one).await, store.revision().await.unwrap()), (before, revision));
 }
 
@@ -169,16 +183,16 @@ async fn one_fault_among_many_changes_nothing() {
 async fn several_controllers_on_one_store_never_give_an_address_twice() {
     let scratch = Scratch::new("several");
     let store = open(&scratch.file()).await;
-    controller(&store).await.change(three_sites(), NOW).await.unwrap();
+    controller(&store).await.apply(&three_sites(), &root(), NOW).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for controller_number in 0..3 {
         let store = open(&scratch.file()).await;
         tasks.spawn(async move {
             let one = controller(&store).await;
             for n in 0..4 {
-                let changes = service(&format!("web-{controller_number}-{n}")).to_vec();
+                let changes = service(&format!("web-{controller_number}-{n}"));
                 loop {
-                    match one.change(changes.clone(), NOW).await {
+                    match one.apply(&changes, &root(), NOW).await {
                         Ok(_) => break,
                         Err(ControllerError::Contended { .. }) => {}
                         Err(error) => panic!("{error}"),
@@ -208,8 +222,8 @@ async fn several_controllers_on_one_store_never_give_an_address_twice() {
 
 #[tokio::test]
 async fn what_no_controller_wrote_is_refused_by_its_key() {
-    let resource = "{\"kind\":\"Site\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"role\":\"edge\",\
-                    \"clientNetworks\":[],\"presencePool\":\"10.0.0.0/24\"}}";
+    let resource = "{\"managers\":{},\"resource\":{\"kind\":\"Site\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"role\":\"edge\",\
+                    \"clientNetworks\":[],\"presencePool\":\"10.0.0.0/24\"}}}";
     let cases = [
         ("turn", "2", "the store's key turn: it is of layout 2, and this version reads 1"),
         (
@@ -223,6 +237,8 @@ async fn what_no_controller_wrote_is_refused_by_its_key() {
             "the store's key resource/Site/edge-z: its value is site x",
         ),
         ("resource/Site/x", "{", "the store's key resource/Site/x: "),
+        ("event/x", "[]", "the store's key event/x: its name is no number"),
+        ("event/00000000000000000000", "{}", "the store's key event/00000000000000000000: "),
         (
             "allocation/transit/x",
             "{\"size\":1,\"holder\":\"x\"}",
@@ -252,11 +268,12 @@ async fn a_change_that_is_given_up_leaves_what_the_store_has() {
     let scratch = Scratch::new("given-up");
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
-    one.change(three_sites(), NOW).await.unwrap();
+    one.apply(&three_sites(), &root(), NOW).await.unwrap();
     for n in 0..20 {
         let name = format!("web{n}");
         // Whoever asked is gone after some time; the store may have the change or not.
-        let change = one.change(service(&name).to_vec(), NOW);
+        let (service, root) = (service(&name), root());
+        let change = one.apply(&service, &root, NOW);
         let _ = tokio::time::timeout(Duration::from_micros(100 * n), change).await;
         // What the store was given before is done once it has answered this.
         let _ = store.transact(Transaction::new()).await.unwrap();
@@ -274,11 +291,11 @@ async fn a_full_store_refuses_and_the_controller_goes_on_with_what_it_has() {
     let settings = SqliteSettings { most_bytes: 120_000 };
     let store = Arc::new(SqliteStore::open(&scratch.file(), settings).await.unwrap());
     let one = Controller::open(Arc::clone(&store) as Arc<dyn Store>, COOLING, NOW).await.unwrap();
-    one.change(three_sites(), NOW).await.unwrap();
+    one.apply(&three_sites(), &root(), NOW).await.unwrap();
     let mut entered = 0;
     let error = loop {
-        let [service, _] = service(&format!("web{entered}"));
-        match one.change(vec![service], NOW).await {
+        let service = service(&format!("web{entered}"));
+        match one.apply(&service[..1], &root(), NOW).await {
             Ok(_) => entered += 1,
             Err(error) => break error,
         }
@@ -286,9 +303,135 @@ async fn a_full_store_refuses_and_the_controller_goes_on_with_what_it_has() {
     };
     let is_full = matches!(&error, ControllerError::Store(StoreError::Unwritable { .. }));
     assert!(is_full, "{error}");
-    let services = all(&one).await.into_iter().filter(|it| match &it.resource {
-        Resource::Service(service) => service.id.to_string().starts_with("web"),
-        _ => false,
-    });
+    let services = all(&one).await.into_iter();
+    let services =
+        services.filter(|it| it.kind == "Service" && it.metadata.name.starts_with("web"));
     assert_eq!(services.count(), entered);
+}
+
+/// Exposes `files.cloud` to the edges otherwise than the example does.
+fn files(clients: &str) -> Vec<Declared> {
+    declared(&format!(
+        "kind: Exposure\nmetadata: {{name: files-to-a}}\n\
+         spec: {{service: files.cloud, to: {{sites: [edge-a]}}, address: {clients}}}"
+    ))
+}
+
+#[tokio::test]
+async fn what_others_have_set_is_not_lost_unnoticed() {
+    let scratch = Scratch::new("conflicts");
+    let store = open(&scratch.file()).await;
+    let one = controller(&store).await;
+    one.apply(&three_sites(), &author("alice"), NOW).await.unwrap();
+    let error = one.apply(&files("10.0.0.203"), &author("bob"), NOW).await.unwrap_err();
+    let ControllerError::Conflicts { conflicts } = &error else { panic!("{error}") };
+    assert!(matches!(conflicts.as_slice(), [Conflict::Field(_)]), "{conflicts:?}");
+    let said = error.to_string();
+    for part in ["exposure files-to-a", "spec.address", "alice", "10.0.0.201", "10.0.0.203"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let forced = Author { force: true, ..author("bob") };
+    let done = one.apply(&files("10.0.0.203"), &forced, NOW).await.unwrap();
+    assert_eq!(done.fates[0].1, Fate::Changed);
+
+    let key = Key::new(Kind::Exposure, "files-to-a").unwrap();
+    let again = controller(&store).await;
+    let view = again.view(&key, NOW).await.unwrap().unwrap();
+    assert_eq!(view.metadata.managers["spec.address"], "bob");
+    assert_eq!(view.metadata.managers["spec.service"], "alice");
+    assert_eq!(view.status.allocated["presence at edge-a"], "10.0.0.203");
+
+    let mut old = files("10.0.0.204");
+    old[0].revision = Some(view.metadata.revision - 1);
+    let said = again.apply(&old, &forced, NOW).await.unwrap_err().to_string();
+    assert!(said.contains("metadata.revision") && said.contains("read it again"), "{said}");
+    old[0].revision = Some(view.metadata.revision);
+    again.apply(&old, &forced, NOW).await.unwrap();
+
+    let events = again.events(|event| event.about.name == "files-to-a", 10, NOW).await.unwrap();
+    let told: Vec<_> =
+        events.iter().map(|it| (it.reason.as_str(), it.by.as_deref().unwrap_or("-"))).collect();
+    assert_eq!(told, [("Created", "alice"), ("Changed", "bob"), ("Changed", "bob")]);
+}
+
+fn identity(gateway: &str, key: PublicKey) -> Identity {
+    let site = gateway.trim_end_matches("-gw").parse().unwrap();
+    Identity { site, gateway: gateway.parse().unwrap(), public_key: key }
+}
+
+#[tokio::test]
+async fn a_gateway_is_told_its_share_and_says_how_far_it_is() {
+    let scratch = Scratch::new("told");
+    let store = open(&scratch.file()).await;
+    let one = controller(&store).await;
+    let declared = three_sites();
+    let key = declared.iter().find_map(|it| match &it.resource {
+        Resource::Gateway(gateway) if gateway.name.as_str() == "edge-a-gw" => {
+            Some(gateway.public_key)
+        }
+        _ => None,
+    });
+    let identity = identity("edge-a-gw", key.unwrap());
+    let mut connection = one.connect(identity.clone()).await.unwrap();
+    let none = connection.orders().share.unwrap_err();
+    assert!(none.contains("site edge-a is not declared"), "{none}");
+
+    one.apply(&declared, &root(), NOW).await.unwrap();
+    assert!(connection.changed().await);
+    let orders = connection.orders();
+    let share = one.share(&identity.site, NOW).await.unwrap().unwrap();
+    assert_eq!(orders.share.as_deref(), Ok(&share));
+
+    let rabbitmq = Key::new(Kind::Exposure, "rabbitmq-to-a").unwrap();
+    let state = async |key: &Key| {
+        let view = one.view(key, NOW).await.unwrap().unwrap();
+        let gateway = view.status.gateways.iter().find(|it| it.site == "edge-a").cloned().unwrap();
+        (gateway, view.status.conditions)
+    };
+    assert_eq!(state(&rabbitmq).await.0.state, Progress::Pending);
+    let why = "interface lan0: there is none; make it".to_owned();
+    connection.report(Report { refused: Some(why.clone()), ..Report::default() });
+    let (gateway, conditions) = state(&rabbitmq).await;
+    assert_eq!((gateway.state, gateway.why), (Progress::Refused, Some(why)));
+    assert_eq!((conditions[0].status, conditions[0].reason.as_str()), (Truth::False, "Refused"));
+    connection.report(Report { applied: orders.revision, refused: None, links_up: Some(0) });
+    let (gateway, conditions) = state(&rabbitmq).await;
+    assert_eq!((gateway.state, gateway.applied), (Progress::Applied, Some(gateway.wanted)));
+    // The cloud's gateway has a part in it as well, and is not there.
+    assert_eq!(conditions[0].reason, "NotConnected");
+    let status = one.status(NOW).await.unwrap();
+    assert_eq!(status.counts["Site"], 3);
+    assert!(status.problems.iter().any(|it| it.contains("site cloud")), "{:?}", status.problems);
+    assert!(status.problems.iter().any(|it| it.contains("1 of its 1 links are down")));
+
+    // Another controller changes what concerns it.
+    let other = controller(&store).await;
+    other.apply(&service("web"), &root(), NOW).await.unwrap();
+    let follow = async { panic!("{}", one.follow().await) };
+    tokio::select! {
+        changed = connection.changed() => assert!(changed),
+        () = follow => {}
+    }
+    let share = one.share(&identity.site, NOW).await.unwrap().unwrap();
+    assert_eq!(connection.orders().share.as_deref(), Ok(&share));
+    assert_eq!(state(&rabbitmq).await.0.state, Progress::Pending);
+
+    // Once it connects anew, the connection before is of no use.
+    let mut again = one.connect(identity.clone()).await.unwrap();
+    assert!(!connection.changed().await);
+    drop(connection);
+    assert_eq!(state(&rabbitmq).await.0.state, Progress::Pending);
+    let stranger = Identity {
+        public_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap(),
+        ..identity
+    };
+    let none = one.connect(stranger).await.unwrap().orders().share.unwrap_err();
+    assert!(none.contains("is declared with"), "{none}");
+    assert!(!again.changed().await);
+    assert_eq!(state(&rabbitmq).await.0.state, Progress::Absent);
+    let reasons: Vec<_> = one.events(|it| it.about.name == "edge-a-gw", 10, NOW).await.unwrap();
+    let reasons: Vec<_> = reasons.iter().map(|it| it.reason.as_str()).collect();
+    for reason in ["Connected", "Refused", "Applied", "Disconnected"] {
+        assert!(reasons.contains(&reason), "{reasons:?}");
+    }
 }

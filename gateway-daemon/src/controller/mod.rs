@@ -350,11 +350,7 @@ impl Controller {
     }
 
     /// The state as the store has it now, taken out of its place.
-    async fn current(
-        &self,
-        place: &mut Option<State>,
-        now: u64,
-    ) -> Result<State, ControllerError> {
+    async fn current(&self, place: &mut Option<State>, now: u64) -> Result<State, ControllerError> {
         let turn = self.store.get(&layout::turn()).await?.map(|entry| entry.modified);
         if let Some(state) = place.take_if(|state| state.turn == turn) {
             return Ok(state);
@@ -366,11 +362,7 @@ impl Controller {
     }
 }
 
-fn prepare(
-    state: &State,
-    asked: &Asked<'_>,
-    author: &Author,
-) -> Result<Prepared, ControllerError> {
+fn prepare(state: &State, asked: &Asked<'_>, author: &Author) -> Result<Prepared, ControllerError> {
     match asked {
         Asked::Apply(declared) => state.applied(declared, author),
         Asked::Delete(keys) => Ok(State::deleted(keys)),

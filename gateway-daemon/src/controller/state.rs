@@ -109,7 +109,11 @@ impl State {
                 Err(found) => conflicts.extend(found.into_iter().map(Conflict::Field)),
             }
         }
-        if conflicts.is_empty() { Ok(prepared) } else { Err(ControllerError::Conflicts { conflicts }) }
+        if conflicts.is_empty() {
+            Ok(prepared)
+        } else {
+            Err(ControllerError::Conflicts { conflicts })
+        }
     }
 
     /// What deleting these resources comes to.

@@ -25,7 +25,8 @@ pub(super) fn view(state: &State, fleet: &Fleet, resource: &Resource) -> Option<
     // Every kind is texts and numbers all through, in the shape that a document has.
     let mut json = serde_json::to_value(resource).ok()?;
     let labels = resource.labels().iter().map(|(key, value)| (key.to_string(), value.to_string()));
-    let managers = written.managers.iter().map(|(field, name)| (field.to_string(), name.to_string()));
+    let managers =
+        written.managers.iter().map(|(field, name)| (field.to_string(), name.to_string()));
     let name = match json.pointer("/metadata/name").and_then(|it| it.as_str()) {
         Some(name) => name.to_owned(),
         None => key.name(),
@@ -101,7 +102,8 @@ fn gateway_state(state: &State, site: &SiteName, member: Option<&Member>) -> Gat
 /// What the gateways' states come to.
 fn applied(gateways: &[GatewayState]) -> Condition {
     let count = |state| gateways.iter().filter(|it| it.state == state).count();
-    let name = |it: &GatewayState| it.gateway.clone().unwrap_or_else(|| format!("site {}", it.site));
+    let name =
+        |it: &GatewayState| it.gateway.clone().unwrap_or_else(|| format!("site {}", it.site));
     let first = |state| gateways.iter().find(|it| it.state == state);
     let all = gateways.len();
     let said = |status, reason: &str, message| Condition {
@@ -142,7 +144,11 @@ fn connected(state: &State, fleet: &Fleet, name: &GatewayName) -> Condition {
     let (status, reason, message) = if is_connected {
         (Truth::True, "Connected", "it is connected to this controller")
     } else {
-        (Truth::False, "NotConnected", "it is not connected to this controller; see that its gatewayd runs")
+        (
+            Truth::False,
+            "NotConnected",
+            "it is not connected to this controller; see that its gatewayd runs",
+        )
     };
     Condition {
         name: "Connected".to_owned(),
