@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use super::{Deployment, DeploymentError as Error, Problem, Undo};
 use crate::model::{GatewayName, Network};
 use crate::resource::{
-    AppearAs, ExposureName, Key, Origin, Permission, PolicyName, Resource, Role, Target,
+    AppearAs, ExposureName, Key, Origin, Permission, PolicyName, Resource, Role, Target, TokenName,
 };
 
 impl Deployment {
@@ -24,6 +24,7 @@ impl Deployment {
                     Key::Service(id) => self.check_service(id, problems),
                     Key::Exposure(name) => self.check_exposure(name, problems),
                     Key::Policy(name) => self.check_policy(name, problems),
+                    Key::Token(name) => self.check_token(name, problems),
                 }
             } else {
                 let mut by = self.index.references(key);
@@ -55,6 +56,7 @@ impl Deployment {
             Key::Service(id) => self.service(id).is_some(),
             Key::Exposure(name) => self.exposures.contains_key(name),
             Key::Policy(name) => self.policies.contains_key(name),
+            Key::Token(name) => self.tokens.contains_key(name),
         }
     }
 
@@ -297,6 +299,19 @@ impl Deployment {
                     }
                 }
             }
+        }
+    }
+
+    fn check_token(&self, name: &TokenName, problems: &mut Vec<Problem>) {
+        let Some(token) = self.tokens.get(name) else { return };
+        let key = Key::Token(name.clone());
+        let mut wrong = |field, error| problems.push(Problem::of(&key, field, error));
+        if let Some(site) = token.role.site().filter(|site| !self.sites.contains_key(site)) {
+            wrong("site", Error::NoSuch { key: Key::Site(site.clone()) });
+        }
+        let tokens = self.index.secrets.get(&token.secret_hash).into_iter().flatten();
+        if let Some(other) = tokens.into_iter().find(|it| *it != name) {
+            wrong("secretHash", Error::SameSecret { other: other.clone() });
         }
     }
 

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 
 use super::allocation::AllocationError;
 use crate::model::{ClientNetworks, Endpoint, GatewayName, Network, PresencePool, TransitPool};
-use crate::resource::{ExposureName, Key, PolicyName};
+use crate::resource::{ExposureName, Key, PolicyName, TokenName};
 
 /// One thing that is wrong with a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -256,6 +256,12 @@ pub enum DeploymentError {
         id: RuleId,
         /// The other policy.
         other: PolicyName,
+    },
+    /// Two tokens of one secret.
+    #[error("it is the hash of token {other} as well; every token has a secret of its own")]
+    SameSecret {
+        /// The other token.
+        other: TokenName,
     },
     /// No address for it.
     #[error(transparent)]

@@ -8,7 +8,8 @@ use gateway_policy::{RuleId, ServiceId, ServiceName, SiteName};
 use super::Deployment;
 use crate::model::{Endpoint, GatewayName, PublicKey};
 use crate::resource::{
-    AppearAs, Exposure, ExposureName, Key, Origin, Policy, PolicyName, Resource, Role, Site, Target,
+    AppearAs, Exposure, ExposureName, Key, Origin, Policy, PolicyName, Resource, Role, SecretHash,
+    Site, Target, Token, TokenName,
 };
 
 pub(super) type Several<K, V> = BTreeMap<K, BTreeSet<V>>;
@@ -41,6 +42,9 @@ pub(super) struct Index {
     /// Rules that select their origin by labels.
     pub(super) labelled: BTreeSet<RulePlace>,
     pub(super) rule_ids: Several<RuleId, PolicyName>,
+    /// Tokens by the site that they are for.
+    pub(super) tokens: Several<SiteName, TokenName>,
+    pub(super) secrets: Several<SecretHash, TokenName>,
 }
 
 /// A policy, and which of its rules, counted from 0.
@@ -94,12 +98,14 @@ impl Index {
                 let exposures = self.naming.get(name).into_iter().flatten().cloned();
                 let policies = self.policies.get(name).into_iter().flatten();
                 let policies: BTreeSet<_> = policies.map(|(policy, _)| policy.clone()).collect();
+                let tokens = self.tokens.get(name).into_iter().flatten().cloned();
                 edges
                     .map(Key::Site)
                     .chain(gateways.map(Key::Gateway))
                     .chain(services.map(Key::Service))
                     .chain(exposures.map(Key::Exposure))
                     .chain(policies.into_iter().map(Key::Policy))
+                    .chain(tokens.map(Key::Token))
                     .collect()
             }
             Key::Service(id) => {
@@ -109,7 +115,7 @@ impl Index {
                 let policies = policies.into_iter().map(Key::Policy);
                 exposures.map(Key::Exposure).chain(policies).collect()
             }
-            Key::Gateway(_) | Key::Exposure(_) | Key::Policy(_) => Vec::new(),
+            Key::Gateway(_) | Key::Exposure(_) | Key::Policy(_) | Key::Token(_) => Vec::new(),
         }
     }
 
@@ -195,6 +201,10 @@ impl Deployment {
                 self.index_policy(&policy, true);
                 self.policies.insert(policy.name.clone(), policy);
             }
+            Resource::Token(token) => {
+                self.index_token(&token, true);
+                self.tokens.insert(token.name.clone(), token);
+            }
         }
     }
 
@@ -233,6 +243,11 @@ impl Deployment {
                 let policy = self.policies.remove(name)?;
                 self.index_policy(&policy, false);
                 Some(Resource::Policy(policy))
+            }
+            Key::Token(name) => {
+                let token = self.tokens.remove(name)?;
+                self.index_token(&token, false);
+                Some(Resource::Token(token))
             }
         }
     }
@@ -286,6 +301,19 @@ impl Deployment {
                 (true, false) => remove(&mut index.naming, site, name),
                 (false, _) => {}
             }
+        }
+    }
+
+    fn index_token(&mut self, token: &Token, there: bool) {
+        let (index, name) = (&mut self.index, &token.name);
+        match there {
+            true => add(&mut index.secrets, token.secret_hash, name.clone()),
+            false => remove(&mut index.secrets, &token.secret_hash, name),
+        }
+        match (token.role.site(), there) {
+            (Some(site), true) => add(&mut index.tokens, site.clone(), name.clone()),
+            (Some(site), false) => remove(&mut index.tokens, site, name),
+            (None, _) => {}
         }
     }
 

@@ -22,7 +22,7 @@ use index::Index;
 use crate::model::{GatewayName, Network, TransitPool};
 use crate::resource::{
     AppearAs, Exposure, ExposureName, Gateway, Key, Origin, Permission, Policy, PolicyName,
-    Resource, Role, Service, Site, Target,
+    Resource, Role, SecretHash, Service, Site, Target, Token, TokenName,
 };
 
 /// Every resource, by kind and name. No reference is left open, and no two resources claim the same.
@@ -34,6 +34,7 @@ pub struct Deployment {
     services: BTreeMap<SiteName, BTreeMap<ServiceName, Service>>,
     exposures: BTreeMap<ExposureName, Exposure>,
     policies: BTreeMap<PolicyName, Policy>,
+    tokens: BTreeMap<TokenName, Token>,
     index: Index,
 }
 
@@ -123,6 +124,7 @@ impl Deployment {
             Key::Service(id) => self.service(id).cloned().map(Resource::Service),
             Key::Exposure(name) => self.exposures.get(name).cloned().map(Resource::Exposure),
             Key::Policy(name) => self.policies.get(name).cloned().map(Resource::Policy),
+            Key::Token(name) => self.tokens.get(name).cloned().map(Resource::Token),
         }
     }
 
@@ -134,7 +136,8 @@ impl Deployment {
         let services = services.cloned().map(Resource::Service);
         let exposures = self.exposures.values().cloned().map(Resource::Exposure);
         let policies = self.policies.values().cloned().map(Resource::Policy);
-        sites.chain(gateways).chain(services).chain(exposures).chain(policies)
+        let tokens = self.tokens.values().cloned().map(Resource::Token);
+        sites.chain(gateways).chain(services).chain(exposures).chain(policies).chain(tokens)
     }
 
     /// What refers to a resource, so that it cannot be removed alone.
@@ -187,6 +190,11 @@ impl Deployment {
     /// A policy.
     pub fn policy(&self, name: &PolicyName) -> Option<&Policy> {
         self.policies.get(name)
+    }
+
+    /// The token whose secret hashes to this.
+    pub fn token_of(&self, secret: &SecretHash) -> Option<&Token> {
+        self.tokens.get(self.index.secrets.get(secret)?.first()?)
     }
 
     /// The services at a site.

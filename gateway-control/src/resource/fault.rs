@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Key, LabelFault};
+use super::{Key, LabelFault, TokenFault};
 use crate::excerpt::{Excerpt, excerpt};
 use crate::lowering::Span;
 use crate::model::{Network, ValueError};
@@ -132,6 +132,9 @@ pub enum ContentError {
     /// A label.
     #[error(transparent)]
     Label(#[from] LabelFault),
+    /// Of a token.
+    #[error(transparent)]
+    Token(#[from] TokenFault),
     /// Two client networks that overlap.
     #[error("{first} and {second} overlap; no client may be in two networks")]
     Overlap {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use gateway_policy::{ServiceId, SiteName};
 
-use super::{ExposureName, PolicyName};
+use super::{ExposureName, PolicyName, TokenName};
 use crate::model::{GatewayName, ValueError};
 
 /// The kinds of resources.
@@ -21,12 +21,14 @@ pub enum Kind {
     Exposure,
     /// `Policy`.
     Policy,
+    /// `Token`.
+    Token,
 }
 
 impl Kind {
     /// All kinds, those that others refer to first.
-    pub const ALL: [Self; 5] =
-        [Self::Site, Self::Gateway, Self::Service, Self::Exposure, Self::Policy];
+    pub const ALL: [Self; 6] =
+        [Self::Site, Self::Gateway, Self::Service, Self::Exposure, Self::Policy, Self::Token];
 
     /// The word of `kind`.
     pub fn word(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Service => "Service",
             Self::Exposure => "Exposure",
             Self::Policy => "Policy",
+            Self::Token => "Token",
         }
     }
 }
@@ -70,6 +73,8 @@ pub enum Key {
     Exposure(ExposureName),
     /// A policy.
     Policy(PolicyName),
+    /// A token.
+    Token(TokenName),
 }
 
 impl Key {
@@ -81,6 +86,7 @@ impl Key {
             Kind::Service => Self::Service(name.parse()?),
             Kind::Exposure => Self::Exposure(name.parse()?),
             Kind::Policy => Self::Policy(name.parse()?),
+            Kind::Token => Self::Token(name.parse()?),
         })
     }
 
@@ -92,6 +98,7 @@ impl Key {
             Self::Service(_) => Kind::Service,
             Self::Exposure(_) => Kind::Exposure,
             Self::Policy(_) => Kind::Policy,
+            Self::Token(_) => Kind::Token,
         }
     }
 
@@ -103,6 +110,7 @@ impl Key {
             Self::Service(id) => id.to_string(),
             Self::Exposure(name) => name.to_string(),
             Self::Policy(name) => name.to_string(),
+            Self::Token(name) => name.to_string(),
         }
     }
 }
@@ -115,6 +123,7 @@ impl fmt::Display for Key {
             Kind::Service => "service",
             Kind::Exposure => "exposure",
             Kind::Policy => "policy",
+            Kind::Token => "token",
         };
         write!(f, "{kind} {}", self.name())
     }
@@ -132,6 +141,7 @@ mod tests {
             (Kind::Service, "agent.edge-a"),
             (Kind::Exposure, "x"),
             (Kind::Policy, "p"),
+            (Kind::Token, "t"),
         ] {
             assert_eq!(kind.word().parse(), Ok(kind));
             let key = Key::new(kind, name).unwrap();

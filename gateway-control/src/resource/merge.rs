@@ -130,7 +130,9 @@ impl Merged {
     fn read(&self, key: &Key) -> Result<Resource, ResourceError> {
         let name = match key {
             Key::Service(id) => id.name.to_string(),
-            Key::Site(_) | Key::Gateway(_) | Key::Exposure(_) | Key::Policy(_) => key.name(),
+            Key::Site(_) | Key::Gateway(_) | Key::Exposure(_) | Key::Policy(_) | Key::Token(_) => {
+                key.name()
+            }
         };
         read_one(&document(key.kind().word(), &name, &self.values))
     }

@@ -12,6 +12,7 @@ mod label;
 mod merge;
 mod node;
 mod read;
+mod token;
 mod write;
 
 use std::collections::BTreeSet;
@@ -27,6 +28,9 @@ pub use key::{Key, Kind};
 pub use label::{LabelFault, LabelKey, LabelValue, Labels, Selector};
 pub use merge::{Clash, FieldConflict, merge};
 pub use read::{Declared, MAX_LEN, read, read_one};
+pub use token::{
+    Expiry, SecretHash, Token, TokenFault, TokenName, TokenRole, TokenRoleWord, TokenUses,
+};
 
 use crate::model::{
     Backend, ClientNetworks, ClientsAs, Endpoint, GatewayName, HealthCheck, Network, Ports,
@@ -55,6 +59,8 @@ pub enum Resource {
     Exposure(Exposure),
     /// Who may use what.
     Policy(Policy),
+    /// Leave for somebody to join.
+    Token(Token),
 }
 
 /// A place with its own address plan.
@@ -242,6 +248,7 @@ impl Resource {
             Self::Service(service) => Key::Service(service.id.clone()),
             Self::Exposure(exposure) => Key::Exposure(exposure.name.clone()),
             Self::Policy(policy) => Key::Policy(policy.name.clone()),
+            Self::Token(token) => Key::Token(token.name.clone()),
         }
     }
 
@@ -253,6 +260,7 @@ impl Resource {
             Self::Service(service) => &service.labels,
             Self::Exposure(exposure) => &exposure.labels,
             Self::Policy(policy) => &policy.labels,
+            Self::Token(token) => &token.labels,
         }
     }
     /// Every field that it has as it is written, those with a default among them.

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     AppearAs, Exposure, Gateway, Labels, Origin, Permission, Policy, Resource, Service, Site,
-    Target,
+    Target, Token,
 };
 use crate::model::{Backend, HealthCheck, Probe};
 
@@ -69,6 +69,15 @@ enum Spec<'a> {
     Policy {
         rules: Vec<WrittenRule>,
     },
+    Token {
+        role: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        site: Option<&'a str>,
+        uses: u32,
+        expires: String,
+        approve: bool,
+        secret_hash: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -124,6 +133,7 @@ impl Serialize for Resource {
             Self::Service(it) => (it.id.name.to_string(), service(it)),
             Self::Exposure(it) => (it.name.to_string(), exposure(it)),
             Self::Policy(it) => (it.name.to_string(), policy(it)),
+            Self::Token(it) => (it.name.to_string(), token(it)),
         };
         let metadata = Metadata { name, labels: labels(self.labels()) };
         Written { kind: self.key().kind().word(), metadata, spec }.serialize(serializer)
@@ -209,6 +219,17 @@ fn rule(rule: &Permission) -> WrittenRule {
         Clients::In(prefixes) => Some(texts(prefixes)),
     };
     WrittenRule { from: WrittenOrigin { site, labels, clients }, to: rule.to.to_string() }
+}
+
+fn token(token: &Token) -> Spec<'_> {
+    Spec::Token {
+        role: token.role.word().to_string(),
+        site: token.role.site().map(|site| site.as_str()),
+        uses: token.uses.number(),
+        expires: token.expires.to_string(),
+        approve: token.approve,
+        secret_hash: token.secret_hash.to_string(),
+    }
 }
 
 fn labels(labels: &Labels) -> BTreeMap<String, String> {

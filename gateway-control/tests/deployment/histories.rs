@@ -106,9 +106,22 @@ fn policy() -> impl Strategy<Value = String> {
     })
 }
 
+fn token() -> impl Strategy<Value = String> {
+    let role = prop_oneof![
+        (0..SITES.len()).prop_map(|n| format!("site: {}", SITES[n])),
+        Just("role: operator".to_owned()),
+    ];
+    (0..3, role, 0..3).prop_map(|(n, role, secret)| {
+        let hash = format!("{secret}a").repeat(32);
+        format!(
+            "kind: Token\nmetadata: {{name: t{n}}}\nspec: {{{role}, expires: 2030-01-31T18:00:00Z, secretHash: '{hash}'}}"
+        )
+    })
+}
+
 fn resource() -> impl Strategy<Value = Resource> {
     prop_oneof![
-        2 => site(), 1 => gateway(), 2 => service(), 4 => exposure(), 3 => policy()
+        2 => site(), 1 => gateway(), 2 => service(), 4 => exposure(), 3 => policy(), 1 => token()
     ]
     .prop_map(|text| match read_one(&text) {
         Ok(resource) => resource,

@@ -143,6 +143,15 @@ const PUT: &[(&str, &str)] = &[
         "kind: Policy\nmetadata: {name: web-1}\nspec: {rules: [{from: {site: edge-b}, to: web.cloud}]}\n---\nkind: Policy\nmetadata: {name: web}\nspec: {rules: [{from: {site: edge-a}, to: web.cloud}, {from: {site: edge-b}, to: web.cloud}]}",
         "its rule web-1 has the id of a rule of policy",
     ),
+    // Tokens.
+    (
+        "kind: Token\nmetadata: {name: t}\nspec: {site: x, expires: 2030-01-31T18:00:00Z, secretHash: HASH}",
+        "token t: site: there is no site x; declare it, or correct the name",
+    ),
+    (
+        "kind: Token\nmetadata: {name: t}\nspec: {site: cloud, expires: 2030-01-31T18:00:00Z, secretHash: HASH}\n---\nkind: Token\nmetadata: {name: u}\nspec: {role: operator, expires: 1970-01-01T00:00:00Z, secretHash: HASH}",
+        "token t: secretHash: it is the hash of token u as well; every token has a secret of its own",
+    ),
     // Wishes.
     (
         "kind: Site\nmetadata: {name: s}\nspec: {role: edge, clientNetworks: [], presencePool: 10.0.0.0/24, transit: 240.0.0.0/20}",
@@ -171,6 +180,7 @@ fn what_does_not_fit_is_refused_with_a_remedy() {
     let mut missing = Vec::new();
     for (text, expected) in PUT {
         let text = text.replace("KEY", "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=");
+        let text = text.replace("HASH", &"5e".repeat(32));
         match change(&mut small(), puts(&text)) {
             Err(said) if said.contains(expected) => {}
             Err(said) => missing.push(format!("{text}\n  expected {expected}\n  but: {said}")),
@@ -208,6 +218,35 @@ fn what_is_in_use_is_not_removed_and_dependants_are_named() {
         let said = change(&mut desired, vec![delete(kind, name)]).unwrap_err();
         assert!(said.contains("there is none of this name"), "{said}");
     }
+}
+
+#[test]
+fn tokens_are_kept_for_their_sites_and_told_to_nobody() {
+    let token = |name: &str, of: &str, hash: &str| {
+        let hash = hash.repeat(32);
+        format!(
+            "kind: Token\nmetadata: {{name: {name}}}\nspec: {{{of}, expires: 1970-01-01T00:00:00Z, secretHash: '{hash}'}}\n---\n"
+        )
+    };
+    let text = token("one", "site: edge-b, uses: 5", "1a") + &token("two", "role: operator", "2b");
+    let mut desired = small();
+    let before = desired.clone();
+    assert!(desired.change(puts(&text), 0).unwrap().is_empty());
+    let one = desired.deployment().token_of(&"1a".repeat(32).parse().unwrap()).unwrap();
+    assert_eq!((one.name.as_str(), one.uses.number()), ("one", 5));
+    let keys: Vec<_> = desired.deployment().resources().map(|it| it.key().to_string()).collect();
+    assert_eq!(keys[keys.len() - 2..], ["token one", "token two"]);
+    let said = change(&mut desired, vec![delete(Kind::Site, "edge-b")]).unwrap_err();
+    assert!(said.contains("site edge-b: it is in use by token one; remove"), "{said}");
+    // Its secret may be another, and the one before is nobody's then.
+    assert!(desired.change(puts(&token("one", "role: controller", "3c")), 0).unwrap().is_empty());
+    assert!(desired.deployment().token_of(&"1a".repeat(32).parse().unwrap()).is_none());
+    desired.change(vec![delete(Kind::Site, "edge-b")], 0).unwrap();
+    let mut whole = before;
+    whole.change(vec![delete(Kind::Site, "edge-b")], 0).unwrap();
+    let tokens = [delete(Kind::Token, "one"), delete(Kind::Token, "two")];
+    assert!(desired.change(tokens.into(), 0).unwrap().is_empty());
+    assert!(desired == whole, "something is left of the tokens");
 }
 
 #[test]

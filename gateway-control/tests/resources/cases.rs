@@ -56,6 +56,27 @@ const CASES: &[Case] = &[
     ("clients: per-client", "clients: shared", (34, 3), "spec.from: it is for clients: per-client"),
     ("{site: edge-b}", "{}", (45, 14), "give either site or labels"),
     ("[10.0.0.5/32]", "[]", (46, 46), "the list is empty"),
+    ("role: gateway", "role: hub", (52, 9), "write one of gateway, controller, operator"),
+    ("role: gateway", "role: operator", (51, 3), "spec.site: only gateways join a site; remove it"),
+    (
+        "  role: gateway\n  site: edge-b\n",
+        "  role: gateway\n",
+        (51, 3),
+        "spec.site: a gateway joins a site",
+    ),
+    ("uses: 3", "uses: 0", (51, 9), "from 1 to 1000000"),
+    ("uses: 3", "uses: many", (51, 9), "a whole number"),
+    ("2030-01-31T18:00:00Z", "tomorrow", (54, 12), "\"tomorrow\" is no time; write one in UTC"),
+    ("2030-01-31T18:00:00Z", "2030-02-31T18:00:00Z", (54, 12), "is no time"),
+    ("approve: true", "approve: 'true'", (55, 12), "write true or false, without quotes"),
+    ("approve: true", "approve: yes", (55, 12), "write true or false, without quotes"),
+    ("5e884898", "5E884898", (56, 15), "it is no SHA-256 hash"),
+    (
+        "  approve: true\n",
+        "  secret: x\n",
+        (55, 3),
+        "its fields are role, site, uses, expires, approve, secretHash",
+    ),
 ];
 
 #[test]

@@ -128,6 +128,23 @@ fn policy() -> impl Strategy<Value = String> {
     prop::collection::vec(rule, 1..4).prop_map(|rules| format!("rules: [{}]", rules.join(", ")))
 }
 
+fn token() -> impl Strategy<Value = String> {
+    let role = prop_oneof![
+        name().prop_map(|site| format!("site: \"{site}\"")),
+        name().prop_map(|site| format!("role: gateway, site: \"{site}\"")),
+        Just("role: operator".to_owned()),
+        Just("role: controller, approve: true".to_owned()),
+    ];
+    let uses =
+        prop_oneof![Just(String::new()), (1..=1_000_000).prop_map(|n| format!(", uses: {n}"))];
+    let expires = (1970..9999, 1..=12, 1..=28, 0..24).prop_map(|(year, month, day, hour)| {
+        format!("{year}-{month:02}-{day:02}T{hour:02}:59:00Z")
+    });
+    (role, uses, expires, "[0-9a-f]{64}").prop_map(|(role, uses, expires, hash)| {
+        format!("{role}{uses}, expires: {expires}, secretHash: \"{hash}\"")
+    })
+}
+
 fn text(kind: &str, name: &str, labels: &str, spec: &str) -> String {
     let metadata = format!("{{name: \"{name}\", labels: {labels}}}");
     format!("kind: {kind}\nmetadata: {metadata}\nspec: {{{spec}}}\n")
@@ -141,6 +158,7 @@ pub(crate) fn resource() -> impl Strategy<Value = Resource> {
         service(name()).prop_map(|it| ("Service", it)),
         exposure().prop_map(|it| ("Exposure", it)),
         policy().prop_map(|it| ("Policy", it)),
+        token().prop_map(|it| ("Token", it)),
     ];
     (spec, name(), labels()).prop_map(|((kind, spec), name, labels)| {
         let text = text(kind, &name, &labels, &spec);
@@ -172,5 +190,6 @@ pub(crate) fn documents() -> impl Strategy<Value = Vec<Declared>> {
         some("Service", service(Just("here".to_owned()))),
         some("Exposure", exposure()),
         some("Policy", policy()),
+        some("Token", token()),
     ]
 }

@@ -57,6 +57,16 @@ spec:
   rules:
     - {from: {site: edge-b}, to: web.edge-a}
     - {from: {labels: {tier: edge}, clients: [10.0.0.5/32]}, to: web.edge-a}
+---
+kind: Token
+metadata: {name: join-b}
+spec:
+  uses: 3
+  role: gateway
+  site: edge-b
+  expires: 2030-01-31T18:00:00Z
+  approve: true
+  secretHash: 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8
 ";
 
 fn refused(text: &str) -> ResourceError {
@@ -74,14 +84,34 @@ fn every_kind_is_read() {
             "gateway edge-a-gw",
             "service web.edge-a",
             "exposure web-to-b",
-            "policy web"
+            "policy web",
+            "token join-b"
         ]
     );
     let places: Vec<_> = declared.iter().map(|it| (it.document, it.line)).collect();
-    assert_eq!(places, [(1, 1), (2, 13), (3, 20), (4, 31), (5, 41)]);
+    assert_eq!(places, [(1, 1), (2, 13), (3, 20), (4, 31), (5, 41), (6, 48)]);
     let Resource::Policy(policy) = &declared[4].resource else { panic!("no policy") };
     let ids: Vec<_> = policy.rules.iter().map(|rule| rule.id.as_str()).collect();
     assert_eq!(ids, ["web-1", "web-2"]);
+}
+
+#[test]
+fn a_token_has_defaults_and_others_than_gateways_have_no_site() {
+    let (rest, token) = EVERY_KIND.rsplit_once("---\n").unwrap();
+    assert!(rest.ends_with("to: web.edge-a}\n"));
+    let token = token.replace("  role: gateway\n", "").replace("  uses: 3\n", "");
+    let token = token.replace("  approve: true\n", "");
+    let Ok(Resource::Token(read)) = read_one(&token) else { panic!("no token") };
+    assert_eq!(
+        (read.role.word().to_string(), read.uses.number(), read.approve),
+        ("gateway".to_owned(), 1, false)
+    );
+    assert_eq!(read.expires.seconds(), 1_896_112_800);
+    for role in ["controller", "operator"] {
+        let text = token.replace("site: edge-b", &format!("role: {role}"));
+        let Ok(Resource::Token(read)) = read_one(&text) else { panic!("no token") };
+        assert_eq!((read.role.word().to_string(), read.role.site()), (role.to_owned(), None));
+    }
 }
 
 #[test]
@@ -138,7 +168,7 @@ fn empty_documents_are_left_out() {
     }
     let text = format!("---\n---\n{EVERY_KIND}");
     assert_eq!(read(&text).unwrap()[0].document, 2);
-    assert!(read_one(EVERY_KIND).unwrap_err().to_string().contains("there are 5 resources"));
+    assert!(read_one(EVERY_KIND).unwrap_err().to_string().contains("there are 6 resources"));
 }
 
 fn policy(n: usize, service: &str) -> String {

@@ -307,7 +307,7 @@ pub fn concerned(deployment: &Deployment, key: &Key) -> BTreeSet<SiteName> {
             }
             None => BTreeSet::new(),
         },
-        Key::Gateway(_) | Key::Policy(_) => BTreeSet::new(),
+        Key::Gateway(_) | Key::Policy(_) | Key::Token(_) => BTreeSet::new(),
     }
 }
 

@@ -228,6 +228,7 @@ pub fn footprint(deployment: &Deployment, key: &Key, found: &mut BTreeSet<Place>
                 }
             }
         }
+        Key::Token(_) => {}
     }
 }
 

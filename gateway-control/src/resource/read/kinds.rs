@@ -14,7 +14,7 @@ use crate::resource::fault::ContentError;
 use crate::resource::node::Node;
 use crate::resource::{
     AppearAs, Exposure, Gateway, Kind, Labels, Origin, Permission, Policy, PolicyName, Resource,
-    Selector, Service, Site, Target,
+    Selector, Service, Site, Target, Token, TokenRole, TokenUses,
 };
 
 impl From<LabelError> for ContentError {
@@ -44,6 +44,7 @@ pub(super) fn read(
         Kind::Service => reader.service(meta, table, labels).map(Resource::Service),
         Kind::Exposure => reader.exposure(meta, table, labels).map(Resource::Exposure),
         Kind::Policy => reader.policy(meta, table, labels).map(Resource::Policy),
+        Kind::Token => reader.token(meta, table, labels).map(Resource::Token),
     };
     reader.close(spec);
     resource
@@ -390,6 +391,47 @@ impl Reader<'_> {
             }
         };
         Some((origin?, clients?))
+    }
+
+    fn token(
+        &mut self,
+        meta: &mut Table<'_>,
+        spec: &mut Table<'_>,
+        labels: Option<Labels>,
+    ) -> Option<Token> {
+        let name = self.text(meta, "name");
+        let role = self.token_role(spec);
+        let uses = self.token_uses(spec, "uses");
+        let expires = self.text(spec, "expires");
+        let approve = self.flag(spec, "approve");
+        let secret_hash = self.text(spec, "secretHash");
+        Some(Token {
+            name: name?,
+            labels: labels?,
+            role: role?,
+            uses: uses?,
+            expires: expires?,
+            approve: approve?,
+            secret_hash: secret_hash?,
+        })
+    }
+
+    fn token_role(&mut self, spec: &mut Table<'_>) -> Option<TokenRole> {
+        let word = self.optional(spec, "role");
+        let site = self.optional(spec, "site");
+        match TokenRole::new(word?.unwrap_or_default(), site?) {
+            Ok(role) => Some(role),
+            Err(error) => self.wrong(&spec.span, spec.field("site"), error),
+        }
+    }
+
+    fn token_uses(&mut self, spec: &mut Table<'_>, name: &'static str) -> Option<TokenUses> {
+        let Some(node) = spec.take(name) else { return Some(TokenUses::default()) };
+        let Located { value, span } = self.raw_number(node, spec.field(name))?;
+        match TokenUses::try_from(value) {
+            Ok(uses) => Some(uses),
+            Err(error) => self.wrong(&span, spec.field(name), error),
+        }
     }
 }
 

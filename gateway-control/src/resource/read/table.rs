@@ -176,6 +176,16 @@ impl Reader<'_> {
         }
     }
 
+    /// A truth value; `false` if it is not there.
+    pub(super) fn flag(&mut self, table: &mut Table<'_>, name: &'static str) -> Option<bool> {
+        let Some(node) = table.take(name) else { return Some(false) };
+        match &node.value {
+            Value::Scalar { text, plain: true } if text == "true" => Some(true),
+            Value::Scalar { text, plain: true } if text == "false" => Some(false),
+            _ => self.wanted(node, table.field(name), "true or false, without quotes"),
+        }
+    }
+
     /// A revision of the store, if there is one.
     pub(super) fn revision(
         &mut self,
