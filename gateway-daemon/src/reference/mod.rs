@@ -6,6 +6,7 @@ mod cli;
 mod configuration;
 mod maps;
 mod reasons;
+mod resources;
 
 use std::fs;
 use std::io;
@@ -15,12 +16,13 @@ use std::path::Path;
 pub type Page = (&'static str, String);
 
 /// All pages.
-pub fn pages() -> [Page; 4] {
+pub fn pages() -> [Page; 5] {
     [
         ("cli.md", cli::page()),
         ("configuration.md", configuration::page()),
         ("maps.md", maps::page()),
         ("reasons.md", reasons::page()),
+        ("resources.md", resources::page()),
     ]
 }
 
