@@ -193,7 +193,7 @@ fn allocated(state: &State, key: &Key) -> BTreeMap<String, String> {
                 }
             }
         }
-        Key::Gateway(_) | Key::Policy(_) => {}
+        Key::Gateway(_) | Key::Policy(_) | Key::Token(_) => {}
     }
     found
 }

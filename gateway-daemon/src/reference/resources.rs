@@ -260,7 +260,7 @@ mod tests {
                 let mut written = serde_json::to_value(&declared[0].resource).unwrap();
                 at(path, &mut written).iter().all(|it| match &it[field.name] {
                     Value::String(text) => text == default,
-                    other => other.to_string() == *default,
+                    other => default.parse().is_ok_and(|default: Value| default == *other),
                 })
             }
             (Required | OneOf(_), Ok(_)) | (Absent(_) | Default(_), Err(_)) => false,
