@@ -191,6 +191,11 @@ impl Diff {
         self.0.iter().map(|(site, found)| (site, found.changes.as_slice()))
     }
 
+    /// The gateway of a site whose share changes, if it has one.
+    pub fn gateway_of(&self, site: &SiteName) -> Option<&GatewayName> {
+        self.0.get(site)?.gateway.as_ref()
+    }
+
     /// Whether nothing changes anywhere.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -23,6 +23,18 @@ pub struct View {
     pub status: Status,
 }
 
+impl View {
+    /// What it is asked for and deleted by.
+    pub fn reference(&self) -> Reference {
+        let name = &self.metadata.name;
+        let name = match self.spec.get("site").and_then(Value::as_str) {
+            Some(site) if self.kind == "Service" => format!("{name}.{site}"),
+            _ => name.clone(),
+        };
+        Reference { kind: self.kind.clone(), name }
+    }
+}
+
 /// What a resource is called and selected by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Metadata {
@@ -227,10 +239,11 @@ pub struct ItemChange {
     pub after: Option<String>,
 }
 
-/// A line of a watch: what one revision changed among the resources that are watched.
+/// A line of a watch: what has changed among the resources that are watched since the line before, by one revision or by
+/// several; the first line has all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Watched {
-    /// The revision.
+    /// The revision that they are of now.
     pub revision: u64,
     /// What is new or changed, status included. A change of status alone shows up as well, under the revision
     /// that was there already.

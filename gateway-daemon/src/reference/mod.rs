@@ -12,15 +12,18 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::api::document;
+
 /// A page: its file name and its text.
 pub type Page = (&'static str, String);
 
 /// All pages.
-pub fn pages() -> [Page; 5] {
+pub fn pages() -> [Page; 6] {
     [
         ("cli.md", cli::page()),
         ("configuration.md", configuration::page()),
         ("maps.md", maps::page()),
+        ("openapi.json", document()),
         ("reasons.md", reasons::page()),
         ("resources.md", resources::page()),
     ]
@@ -35,7 +38,7 @@ pub fn write(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What every page says of itself.
+/// What every page in Markdown says of itself.
 const GENERATED: &str = "<!-- Written by `cargo xtask docs`; edit the code it describes. -->\n";
 
 /// A text inside a cell of a Markdown table.
