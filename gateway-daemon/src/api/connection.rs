@@ -135,3 +135,80 @@ fn caller(parts: &mut Parts, server: &Server, needed: Role) -> Result<Caller, Re
         ),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, process};
+
+    use axum::http::StatusCode;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::api::{Access, Settings, document, routes};
+    use crate::controller::Controller;
+    use crate::store::sqlite::{SqliteSettings, SqliteStore};
+
+    /// What a user is told who asks for nothing that makes sense but is let that far.
+    async fn told(
+        server: &Arc<Server>,
+        uid: u32,
+        method: &str,
+        path: &str,
+    ) -> (StatusCode, String) {
+        let uid = Uid::from_raw(uid);
+        let place = Arc::new(server.request(uid, Role::Read).await.unwrap());
+        let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Caller { uid, place });
+        let response = routes::router(server).oneshot(request).await.unwrap();
+        let status = response.status();
+        if status.is_success() {
+            return (status, String::new());
+        }
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_route_takes_its_role_and_says_who_may_not_and_what_to_do() {
+        let scratch = env::temp_dir().join(format!("presence-api-roles-{}", process::id()));
+        fs::create_dir_all(&scratch).unwrap();
+        let store = SqliteStore::create(&scratch.join("store"), SqliteSettings::default()).await;
+        let controller = Controller::open(Arc::new(store.unwrap()), 0, 0).await.unwrap();
+        let uids = |uid| vec![Uid::from_raw(uid)];
+        let access = Access::new(Uid::from_raw(900), uids(1), uids(2));
+        let (_close, closing) = tokio::sync::watch::channel(false);
+        let settings = Settings { scratch: scratch.clone(), ..Settings::default() };
+        let server = Server::new(Arc::new(controller), access, settings, closing);
+        let server = Arc::new(server);
+
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        let mut readable = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let path = path.replace("{kind}/{name}", "site/a");
+            for method in item.as_object().unwrap().keys().map(|method| method.to_uppercase()) {
+                let (status, body) = told(&server, 3, &method, &path).await;
+                assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}");
+                for part in ["uid 3 may not", "under [api]", "\"forbidden\""] {
+                    assert!(body.contains(part), "{method} {path}: {body}");
+                }
+                for uid in [0, 900, 1] {
+                    let (status, body) = told(&server, uid, &method, &path).await;
+                    assert_ne!(status, StatusCode::FORBIDDEN, "{uid} {method} {path}: {body}");
+                }
+                let (status, body) = told(&server, 2, &method, &path).await;
+                if status == StatusCode::FORBIDDEN {
+                    assert!(
+                        body.contains("uid 2 may not change what is declared; add it to operators")
+                    );
+                } else {
+                    readable.push(format!("{method} {path}"));
+                }
+            }
+        }
+        let expected =
+            ["events", "openapi.json", "resources", "resources/site/a", "status", "watch"];
+        assert_eq!(readable, expected.map(|path| format!("GET /v1/{path}")));
+        drop(server);
+        fs::remove_dir_all(&scratch).unwrap();
+    }
+}

@@ -176,10 +176,13 @@ pub fn key(kind: &str, name: &str) -> Result<Key, Refused> {
 pub fn kind(word: &str) -> Result<Kind, Refused> {
     let wanted = word.to_lowercase();
     let matches = |kind: &Kind| {
-        let one = kind.word().to_lowercase();
-        let many = match one.strip_suffix('y') {
-            Some(stem) => format!("{stem}ies"),
-            None => format!("{one}s"),
+        let (one, many) = match kind {
+            Kind::Site => ("site", "sites"),
+            Kind::Gateway => ("gateway", "gateways"),
+            Kind::Service => ("service", "services"),
+            Kind::Exposure => ("exposure", "exposures"),
+            Kind::Policy => ("policy", "policies"),
+            Kind::Token => ("token", "tokens"),
         };
         wanted == one || wanted == many
     };
@@ -247,4 +250,63 @@ fn repeated(text: &str) -> String {
     let shown: String = text.chars().take(REPEATED).collect();
     let more = if shown.len() < text.len() { "…" } else { "" };
     format!("{shown:?}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_read_in_any_form() {
+        for found in Kind::ALL {
+            let word = found.word();
+            let many = if word == "Policy" { "Policies".to_owned() } else { format!("{word}s") };
+            for form in
+                [word, &word.to_lowercase(), &word.to_uppercase(), &many, &many.to_uppercase()]
+            {
+                assert_eq!(kind(form), Ok(found), "{form}");
+            }
+        }
+        for wrong in ["", "s", "site ", "sitess", "policys", "\u{17f}ite"] {
+            assert!(kind(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_read_as_the_key_that_it_was_made_of_and_nothing_else_is() {
+        for (kind, name) in
+            [(Kind::Site, "edge-a"), (Kind::Service, "web.cloud"), (Kind::Policy, "p")]
+        {
+            let last = Key::new(kind, name).unwrap();
+            let made = token(&last);
+            assert!(made.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it)));
+            assert_eq!(after_of(&made), Ok(last));
+        }
+        let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        for wrong in [
+            "",
+            "=",
+            "Site/a",
+            &encoded("Site"),
+            &encoded("site/a"),
+            &encoded("Site/A"),
+            &encoded("Service/web"),
+        ] {
+            assert!(after_of(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn deletions_are_read_once_each() {
+        let body = br#"{"resources": [{"kind": "sites", "name": "a"}, {"kind": "Site", "name": "a"}], "dry_run": true}"#;
+        let keys = vec![Key::new(Kind::Site, "a").unwrap()];
+        assert_eq!(removal(body), Ok(Removal { keys, dry_run: true }));
+    }
+
+    #[test]
+    fn what_a_caller_wrote_is_repeated_on_one_line_and_cut() {
+        assert_eq!(repeated("a\n\u{1b}[2J\""), r#""a\n\u{1b}[2J\"""#);
+        let long = repeated(&"é".repeat(1000));
+        assert_eq!((long.chars().count(), long.ends_with("\"…")), (REPEATED + 3, true));
+    }
 }

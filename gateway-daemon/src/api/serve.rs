@@ -122,7 +122,7 @@ pub async fn serve_within(
 }
 
 impl Server {
-    fn new(
+    pub(super) fn new(
         controller: Arc<Controller>,
         access: Access,
         settings: Settings,
@@ -153,6 +153,7 @@ impl Server {
                 return;
             }
         };
+        while connections.try_join_next().is_some() {}
         if connections.len() >= self.settings.connections {
             return turn_away(stream, "too many callers are connected; try again later");
         }

@@ -11,15 +11,18 @@ use gateway_daemon::store::{
     Cursor, Entry, Key, Lease, LeaseId, Limits, Outcome, Page, Prefix, Revision, Store, StoreError,
     Transaction, Watch,
 };
+use http_body_util::BodyExt as _;
 
-use crate::client::Lines;
-use crate::{Api, Scratch, conform, nobody_else, services, settings, site};
+use crate::client::{Lines, begin};
+use crate::{Api, PATIENCE, Scratch, conform, nobody_else, services, settings, site};
 
 /// A store that fails from when it is told to.
 #[derive(Debug)]
 struct Failing {
     store: Arc<SqliteStore>,
     with: Mutex<Option<StoreError>>,
+    /// From the end of the next transaction on.
+    then: Mutex<Option<StoreError>>,
 }
 
 impl Failing {
@@ -56,7 +59,11 @@ impl Store for Failing {
     }
 
     async fn transact(&self, transaction: Transaction) -> Result<Outcome, StoreError> {
-        self.works()?.transact(transaction).await
+        let outcome = self.works()?.transact(transaction).await;
+        if let Some(error) = self.then.lock().unwrap().take() {
+            *self.with.lock().unwrap() = Some(error);
+        }
+        outcome
     }
 
     async fn watch(&self, prefix: &Prefix, after: Revision) -> Result<Box<dyn Watch>, StoreError> {
@@ -87,7 +94,7 @@ impl Store for Failing {
 async fn failing() -> (Api, Arc<Failing>) {
     let scratch = Scratch::new();
     let store = scratch.store(SqliteSettings::default()).await;
-    let store = Arc::new(Failing { store, with: Mutex::default() });
+    let store = Arc::new(Failing { store, with: Mutex::default(), then: Mutex::default() });
     let api =
         Api::on(scratch, Arc::clone(&store) as Arc<dyn Store>, settings(), nobody_else()).await;
     (api, store)
@@ -154,7 +161,7 @@ async fn a_store_that_fails_makes_every_route_say_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_watch_whose_store_fails_breaks_off() {
+async fn a_watch_goes_on_when_its_store_does() {
     let (api, store) = failing().await;
     api.declare(site("cloud")).await;
     let mut lines = Lines::of(&api.socket(), "/v1/watch").await;
@@ -168,4 +175,17 @@ async fn a_watch_whose_store_fails_breaks_off() {
     let line = lines.next().await.unwrap();
     let mut put = line["put"].as_array().unwrap().iter();
     assert!(put.any(|view| view["spec"]["ports"][0] == "tcp/82"), "{line}");
+}
+
+#[tokio::test]
+async fn a_watch_that_cannot_look_breaks_off_and_does_not_seem_to_end() {
+    let (api, store) = failing().await;
+    api.declare(site("cloud")).await;
+    let mut watch = begin(&api.socket(), "GET", "/v1/watch", "").await;
+    let first = watch.frame().await.unwrap().unwrap();
+    assert!(first.into_data().unwrap().ends_with(b"\n"));
+    *store.then.lock().unwrap() = Some(StoreError::Closed { store: "/srv/store".into() });
+    api.declare(services("web", 1, "", 80)).await;
+    let next = tokio::time::timeout(PATIENCE, watch.frame()).await.expect("it breaks off");
+    assert!(next.is_some_and(|frame| frame.is_err()));
 }

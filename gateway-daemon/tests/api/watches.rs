@@ -128,8 +128,8 @@ async fn nothing_is_missed_while_several_change_things() {
 
 #[tokio::test]
 async fn who_is_slow_costs_one_line_and_misses_nothing_that_lasts() {
-    const COUNT: usize = 30;
-    const ROUNDS: u16 = 60;
+    const COUNT: usize = 20;
+    const ROUNDS: u16 = 25;
     let api = Api::within(Settings { stall: PATIENCE, ..settings() }).await;
     api.declare(site("cloud")).await;
     let prefix = vec!["a".repeat(60); 4].join(".");
