@@ -6,8 +6,12 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 /// Every target by the name of its corpus.
-const TARGETS: [(&str, Target); 3] =
-    [("frame", fuzz::frame), ("resources", fuzz::resources), ("site_file", fuzz::site_file)];
+const TARGETS: [(&str, Target); 4] = [
+    ("apply", fuzz::apply),
+    ("frame", fuzz::frame),
+    ("resources", fuzz::resources),
+    ("site_file", fuzz::site_file),
+];
 
 type Target = fn(&[u8]);
 
