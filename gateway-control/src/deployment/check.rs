@@ -16,6 +16,11 @@ use crate::resource::{
 impl Deployment {
     /// Everything that is wrong after `keys` were changed.
     pub(super) fn check(&self, keys: &BTreeSet<Key>, undo: &Undo, problems: &mut Vec<Problem>) {
+        let before = undo.0.iter().filter_map(|(key, before)| Some((key, before.as_ref()?)));
+        let were_clouds: BTreeSet<&Key> = before
+            .filter(|(_, it)| matches!(it, Resource::Site(site) if site.role == Role::Cloud))
+            .map(|(key, _)| key)
+            .collect();
         for key in keys {
             if self.resource_is_there(key) {
                 match key {
@@ -28,11 +33,7 @@ impl Deployment {
                 }
             } else {
                 let mut by = self.index.references(key);
-                let was_cloud = undo.0.iter().any(|(touched, before)| {
-                    touched == key
-                        && matches!(before, Some(Resource::Site(it)) if it.role == Role::Cloud)
-                });
-                if was_cloud && self.index.clouds.is_empty() {
+                if self.index.clouds.is_empty() && were_clouds.contains(key) {
                     by.extend(self.index.homeless().map(Key::Site));
                 }
                 if !by.is_empty() {
