@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures of the data path, each beside what it is compared with.
+//! `cargo xtask bench`: figures of the data path and the control plane, each beside what it is compared with.
 //!
 //! The program `bench` of `vm-tests` measures: some groups of rows on this host, the others in a guest
 //! whose clock counts instructions. Here its rows are collected, shown and written.
@@ -26,7 +26,7 @@ enum Place {
 }
 
 /// Groups of rows that are measured together, in the order in which they are shown.
-const GROUPS: [(&str, Place, &[&str]); 8] = [
+const GROUPS: [(&str, Place, &[&str]); 11] = [
     ("stages", Place::Guest, &[]),
     ("established", Place::Host, &["D1"]),
     ("programs", Place::Host, &["D2"]),
@@ -35,6 +35,9 @@ const GROUPS: [(&str, Place, &[&str]); 8] = [
     ("opened", Place::Guest, &["D8", "D8b"]),
     ("scale", Place::Host, &["D9", "D9b"]),
     ("memory", Place::Host, &["D10", "D10b", "D10c"]),
+    ("policies", Place::Host, &["C4"]),
+    ("compile", Place::Host, &["C6", "C6b", "C6c", "C6d", "C6e", "C6f"]),
+    ("store", Place::Host, &["C7", "C7b", "C7c", "C7d", "C8", "C8b", "C8c", "C8d"]),
 ];
 
 /// What a line of the measuring program that holds a row begins with.
@@ -138,11 +141,11 @@ fn rows(output: &str) -> Result<Vec<Value>> {
         .collect()
 }
 
-/// D2 before D10, and what has more letters after what has fewer.
-fn place_in_order(id: &str) -> (u32, String) {
+/// The data path before the control plane, D2 before D10, and what has more letters after what has fewer.
+fn place_in_order(id: &str) -> (bool, u32, String) {
     let digits: String =
         id.chars().skip_while(char::is_ascii_alphabetic).take_while(char::is_ascii_digit).collect();
-    (digits.parse().unwrap_or(u32::MAX), id.to_owned())
+    (!id.starts_with('D'), digits.parse().unwrap_or(u32::MAX), id.to_owned())
 }
 
 fn table(rows: &[Value]) -> String {
@@ -217,12 +220,13 @@ mod tests {
     #[test]
     fn rows_are_taken_from_the_output_and_shown() {
         let output = "# words\nrow {\"id\":\"D10\",\"ours\":128.0,\"ratio\":0.5,\"first\":0.9,\"met_first\":true}\n\
-                      row {\"id\":\"D2\",\"ours\":null}\n";
+                      row {\"id\":\"C4\"}\nrow {\"id\":\"D2\",\"ours\":null}\n";
         let mut rows = rows(output).unwrap();
         rows.sort_by_key(|row| place_in_order(row["id"].as_str().unwrap()));
         let table = table(&rows);
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines[1].starts_with("D2 ") && lines[2].starts_with("D10"), "{table}");
+        assert!(lines[3].starts_with("C4"), "{table}");
         assert!(lines[2].contains("128.0") && lines[2].ends_with("0.9 met"), "{table}");
     }
 }

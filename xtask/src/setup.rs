@@ -48,7 +48,7 @@ const GUEST_PACKAGES: [&str; 9] = [
     "traceroute",
     "xz-utils",
 ];
-const BENCH_PACKAGES: [&str; 3] = ["ethtool", "nftables", "util-linux"];
+const BENCH_PACKAGES: [&str; 4] = ["etcd-server", "ethtool", "nftables", "util-linux"];
 const COMPILER_PACKAGES: [&str; 3] = ["cargo-web", "rust-web-src", "rustc-web"];
 /// An archive with these has a `rustc-web` that is new enough.
 const COMPILER_PROOF: [&str; 2] = ["rustc-web", "libllvm22"];

@@ -110,7 +110,41 @@ goals! {
         AtMost, Some(0.9), Some(0.5);
     MEMORY_MILLION = "D10c", "tables of flows with 1,000,000 in them", "MiB",
         "as many nf_conntrack objects", AtMost, None, None;
+    POLICIES = "C4", "a change of a policy, compiled, among 100,000 policies", "us", "among 1,000",
+        AtMost, Some(1.3), Some(1.05);
+    COMPILE = "C6", "65,535 sites, 10,000 services and 100,000 rules, computed as a whole", "s",
+        "ten times a tenth", AtMost, None, None;
+    COMPILE_MEMORY = "C6b", "the same, memory at most", "MiB", "ten times a tenth", AtMost, None, None;
+    CHANGE_RULE = "C6c", "an allow rule changed among as much", "us", "among a tenth", AtMost, None,
+        None;
+    CHANGE_EXPOSURE = "C6d", "an exposure changed among as much", "us", "among a tenth", AtMost,
+        None, None;
+    CHANGE_BACKEND = "C6e", "a service's back end changed among as much", "us", "among a tenth",
+        AtMost, None, None;
+    REMOVAL = "C6f", "all of it removed by one change", "s", "ten times a tenth", AtMost, None,
+        None;
+    SQLITE_WRITES = "C7", "writes to the SQLite store, one after the other", "write/s",
+        "the same by rusqlite alone", AtLeast, Some(0.8), Some(0.95);
+    SQLITE_TOGETHER = "C7b", "the same, 16 writers", "write/s", "one rusqlite connection", AtLeast,
+        Some(1.0), Some(4.0);
+    SQLITE_WATCH = "C7c", "a write until a watch shows it, p50", "us", "a write by rusqlite alone",
+        AtMost, Some(1.5), Some(1.2);
+    SQLITE_WATCH_SLOW = "C7d", "the same, p99", "us", "a write by rusqlite alone", AtMost,
+        Some(1.5), Some(1.2);
+    ETCD_WRITES = "C8", "writes to the etcd store, one after the other", "write/s",
+        "bare gRPC puts", AtLeast, Some(0.8), Some(0.95);
+    ETCD_TOGETHER = "C8b", "the same, 16 writers", "write/s", "bare gRPC puts, 16 writers", AtLeast,
+        Some(0.8), Some(0.95);
+    ETCD_WATCH = "C8c", "a write until a watch shows it, p50", "us", "a bare gRPC put", AtMost,
+        Some(1.5), Some(1.2);
+    ETCD_WATCH_SLOW = "C8d", "the same, p99", "us", "a bare gRPC put", AtMost, Some(1.5), Some(1.2);
 }
+
+/// What is measured of the store in SQLite: writes, writes of several, watches, slow watches.
+pub const SQLITE: [Goal; 4] = [SQLITE_WRITES, SQLITE_TOGETHER, SQLITE_WATCH, SQLITE_WATCH_SLOW];
+
+/// The same of the store in etcd.
+pub const ETCD: [Goal; 4] = [ETCD_WRITES, ETCD_TOGETHER, ETCD_WATCH, ETCD_WATCH_SLOW];
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,17 @@
-//! The benchmarks: what the data path costs, beside what else could do the same in the same run.
+//! The benchmarks: what the data path and the control plane cost, beside what else could do the same in the same
+//! run.
 //!
 //! `cargo xtask bench` runs the program `bench` on the host and in a guest whose clock counts
 //! instructions; each of the modules here measures a few rows of `docs/benchmarks.md`. Figures are ratios
 //! of what was measured side by side, or counts; none is an absolute time to be held to.
 
 pub mod assembly;
+pub mod bare;
 pub mod budget;
+pub mod compile;
+pub mod declared;
 pub mod established;
+pub mod etcd;
 pub mod goals;
 pub mod loads;
 pub mod memory;
@@ -16,6 +21,7 @@ pub mod peer;
 pub mod programs;
 pub mod refused;
 pub mod stand;
+pub mod store;
 pub mod wires;
 
 use serde::Serialize;

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use vm_tests::bench::budget::Budget;
-use vm_tests::bench::{Row, established, memory, opened, path, programs, refused};
+use vm_tests::bench::{Row, compile, established, memory, opened, path, programs, refused, store};
 
 /// Measures some rows.
 #[derive(Parser)]
 struct Arguments {
-    /// Groups of rows: programs, established, stages, scale, memory, path, opened, refused.
+    /// Groups of rows: programs, established, stages, scale, memory, path, opened, refused, policies,
+    /// compile, store.
     groups: Vec<String>,
 }
 
@@ -40,6 +41,9 @@ fn measure(group: &str) -> Result<Vec<Row>> {
         "path" => path::rows(),
         "opened" => opened::rows(),
         "refused" => refused::rows(),
+        "policies" => compile::policies_row(),
+        "compile" => compile::rows(),
+        "store" => store::rows(),
         other => anyhow::bail!("there is no group {other}"),
     }
 }
