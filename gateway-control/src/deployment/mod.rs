@@ -10,6 +10,7 @@ mod desired;
 mod error;
 pub mod import;
 mod index;
+mod page;
 pub mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,6 +139,12 @@ impl Deployment {
         let policies = self.policies.values().cloned().map(Resource::Policy);
         let tokens = self.tokens.values().cloned().map(Resource::Token);
         sites.chain(gateways).chain(services).chain(exposures).chain(policies).chain(tokens)
+    }
+
+    /// Every resource behind this one, which need not be there, in the order of [`Self::resources`]. Its work is
+    /// proportional to what is taken of it.
+    pub fn resources_behind(&self, key: &Key) -> impl Iterator<Item = Resource> + '_ {
+        page::Behind::new(key).resources(self)
     }
 
     /// What refers to a resource, so that it cannot be removed alone.

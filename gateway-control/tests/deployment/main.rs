@@ -160,6 +160,45 @@ spec: {rules: [{from: {labels: {tier: edge}}, to: dns.cloud}]}
 }
 
 #[test]
+fn a_list_goes_on_behind_any_resource() {
+    let token = |name: &str, digits: &str| {
+        let hash = digits.repeat(32);
+        format!(
+            "---\nkind: Token\nmetadata: {{name: {name}}}\nspec: {{role: operator, expires: \
+             2030-01-31T18:00:00Z, secretHash: '{hash}'}}\n"
+        )
+    };
+    let service = |name: &str, site: &str| {
+        format!(
+            "---\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{site: {site}, ports: [tcp/1], backends: \
+             [{{address: 10.0.0.9}}]}}\n"
+        )
+    };
+    let mut text = SMALL.to_owned() + &token("one", "1a") + &token("two", "2b");
+    for (name, site) in [("a", "edge-a"), ("a", "edge-b"), ("x", "cloud"), ("z", "edge-a")] {
+        text += &service(name, site);
+    }
+    let mut desired = empty();
+    desired.change(puts(&text), 0).unwrap_or_else(|problems| panic!("{}", said(&problems)));
+    let all: Vec<Resource> = desired.deployment().resources().collect();
+    assert!(all.is_sorted_by_key(Resource::key));
+    let absent = Kind::ALL.into_iter().flat_map(|kind| {
+        let names = match kind {
+            Kind::Service => ["a.a", "m.edge-a", "z.z"],
+            Kind::Site | Kind::Gateway | Kind::Exposure | Kind::Policy | Kind::Token => {
+                ["0", "m", "zz"]
+            }
+        };
+        names.map(|name| Key::new(kind, name).unwrap())
+    });
+    for key in all.iter().map(Resource::key).chain(absent) {
+        let behind: Vec<Resource> = desired.deployment().resources_behind(&key).collect();
+        let whole: Vec<Resource> = all.iter().filter(|it| it.key() > key).cloned().collect();
+        assert_eq!(behind, whole, "{key}");
+    }
+}
+
+#[test]
 fn a_host_with_other_networks_than_its_site_is_refused() {
     let text = include_str!("../../../policies/examples/three-sites/edge-a.toml");
     let facts = LocalFacts::of(&site_file::parse(text).unwrap());

@@ -261,9 +261,11 @@ impl Controller {
     ) -> Result<Listed, ControllerError> {
         let fleet = Arc::clone(&self.fleet);
         self.look(now, |state| {
-            let behind = |resource: &Resource| after.is_none_or(|after| resource.key() > *after);
-            let resources = state.desired.deployment().resources();
-            let mut found = resources.filter(|it| behind(it) && wanted.wants(it));
+            let deployment = state.desired.deployment();
+            let first = after.is_none().then(|| deployment.resources());
+            let behind = after.map(|after| deployment.resources_behind(after));
+            let resources = first.into_iter().flatten().chain(behind.into_iter().flatten());
+            let mut found = resources.filter(|it| wanted.wants(it));
             let page: Vec<Resource> = found.by_ref().take(most).collect();
             let more = found.next().is_some();
             Listed {
