@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | wire | what goes over it, both ways |
+//! | client | asks the controller |
 //! | access, callers | who may do what, and how much of it at once |
 //! | parse, refusal | what a caller means, and what he is told if it cannot be |
 //! | listener, serve, connection, stall | the socket, and what holds of every connection and request |
@@ -19,6 +20,7 @@ mod answer;
 mod backup;
 mod body;
 mod callers;
+pub mod client;
 mod connection;
 mod document;
 mod listener;
