@@ -445,7 +445,10 @@ mod tests {
             limit: Some(500),
             after: None,
         };
-        assert_eq!(with_query("/x", &some), "/x?kind=Site&limit=500&selector=a%2Fb%3Dc%2Cd%3D%C3%A9");
+        assert_eq!(
+            with_query("/x", &some),
+            "/x?kind=Site&limit=500&selector=a%2Fb%3Dc%2Cd%3D%C3%A9"
+        );
         let apply = ApplyQuery { dry_run: true, force: false, manager: Some("ci".into()) };
         assert_eq!(with_query("/v1/apply", &apply), "/v1/apply?dry-run=true&manager=ci");
         assert_eq!(with_query("/v1/status", &()), "/v1/status");

@@ -8,7 +8,7 @@ use gateway_daemon::{ctl, exit};
 
 pub(crate) fn main() -> ExitCode {
     match ctl::run(ctl::Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => exit::report("gatewayctl", &error),
     }
 }

@@ -9,18 +9,25 @@ use clap_complete::Shell;
 use gateway_common::map::FlowState;
 use gateway_control::model::{InstanceName, SiteName};
 
+use super::deployment::Verb;
 use super::filter::{self, Clients, Interval, PortRange};
 use super::packet::{Flags, TraceProtocol};
 
 /// Where help shows what every command has: behind what it has of its own, before `--help`.
 const BEHIND_THE_OWN: usize = 900;
 
-/// Shows, tests and removes the data path of a Presence gateway.
+/// Declares what there is in a Presence deployment, and shows, tests and removes the data path of a gateway.
 ///
-/// Everything is read from the kernel, so it works whether gatewayd runs or not. Must run as root,
-/// in the network namespace of the gateway.
+/// What concerns the deployment (apply, get, describe, delete, diff, edit, label, expose, allow, site, service,
+/// gateway, event, import, backup) is asked of the controller, by its socket; the controller judges by your user
+/// who may do what.
 ///
-/// Exit codes: 0 done, 2 a wrong command line, 1 anything else.
+/// What concerns the data path of this host (link, presence, backend, flow, map, trace, counters, detach) is read
+/// from the kernel, so it works whether gatewayd runs or not. It must run as root, in the network namespace of
+/// the gateway.
+///
+/// Exit codes: 0 done, 2 a wrong command line or a fault in a file, 1 anything else; of diff, 1 also says that
+/// something differs.
 #[derive(Debug, Parser)]
 #[command(name = "gatewayctl", version)]
 pub struct Arguments {
@@ -28,6 +35,16 @@ pub struct Arguments {
     /// is only one.
     #[arg(long, global = true, value_name = "NAME", display_order = BEHIND_THE_OWN)]
     pub instance: Option<InstanceName>,
+    /// The controller's socket; if left out, what PRESENCE_CONTROLLER names, or else
+    /// /run/presence/controller.sock.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SOCKET",
+        value_hint = ValueHint::FilePath,
+        display_order = BEHIND_THE_OWN
+    )]
+    pub controller: Option<PathBuf>,
     /// What the answer looks like.
     #[arg(
         short,
@@ -50,17 +67,57 @@ pub enum Output {
     /// For people.
     #[default]
     Table,
+    /// For people, with more columns; of `get`.
+    Wide,
     /// For programs: field names do not change.
     Json,
     /// The same fields as YAML.
     Yaml,
+    /// Only kind and name, as KIND/NAME; of `get` and what changes resources.
+    Name,
+}
+
+/// A form that every answer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// The same fields as YAML.
+    Yaml,
+}
+
+/// A form that an answer does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("-o {0}: this command has no such answer; leave it out, or take table, json or yaml")]
+pub(crate) struct UnfitOutput(&'static str);
+
+impl Output {
+    /// The form of an answer that has no other.
+    pub(crate) fn form(self) -> Result<Form, UnfitOutput> {
+        match self {
+            Self::Table => Ok(Form::Table),
+            Self::Json => Ok(Form::Json),
+            Self::Yaml => Ok(Form::Yaml),
+            Self::Wide => Err(UnfitOutput("wide")),
+            Self::Name => Err(UnfitOutput("name")),
+        }
+    }
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what is in force, what runs, and what is wrong with it.
+    ///
+    /// Of the deployment, if a controller answers: its sites, gateways and links, and how far each gateway is with
+    /// what is declared. Of this host's gateway, if no controller does or --instance is given.
     Status,
+    /// What is asked of the controller.
+    #[command(flatten)]
+    Deployment(Verb),
     /// Links to other gateways.
     #[command(subcommand)]
     Link(LinkCommand),

@@ -1,10 +1,11 @@
-//! `gatewayctl`: looks at a gateway's data path through its pins, so that it works whether the
-//! daemon runs or not.
+//! `gatewayctl`: declares what there is in a deployment, and looks at a gateway's data path through its pins, so
+//! that the latter works whether the daemon runs or not.
 //!
 //! | file | holds |
 //! |---|---|
 //! | arguments | the command line |
 //! | run | what each command reads and calls |
+//! | deployment | the commands that ask the controller |
 //! | presences, backends, flows, links, counters, status, maps, trace, explain | the answers, pure: from what was read to rows |
 //! | filter, follow | which flows are wanted, and what became of them since the last look; pure |
 //! | watch | the loop of `flow list --follow` |
@@ -15,6 +16,7 @@
 mod arguments;
 mod backends;
 mod counters;
+mod deployment;
 pub(crate) mod entry;
 mod explain;
 mod filter;
@@ -40,6 +42,8 @@ pub use run::run;
 /// Whether an error is of the command line rather than of the gateway.
 pub(crate) fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<explain::UnknownReason>()
+        || error.is::<arguments::UnfitOutput>()
+        || deployment::is_usage(error)
         || error.is::<filter::FilterError>()
         || error.downcast_ref().is_some_and(trace::TraceError::is_usage)
 }

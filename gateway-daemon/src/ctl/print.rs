@@ -9,7 +9,7 @@ use comfy_table::{Table, presets};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
-use super::arguments::Output;
+use super::arguments::Form;
 
 /// An answer of `gatewayctl`.
 pub(crate) trait Answer: Serialize {
@@ -18,13 +18,13 @@ pub(crate) trait Answer: Serialize {
 }
 
 /// Prints an answer on standard output.
-pub(crate) fn print(answer: &impl Answer, output: Output) -> io::Result<()> {
-    let text = match output {
-        Output::Table => answer.text(),
-        Output::Json => serde_json::to_string_pretty(answer)? + "\n",
-        Output::Yaml => yaml(answer)?,
+pub(crate) fn print(answer: &impl Answer, form: Form) -> io::Result<()> {
+    let text = match form {
+        Form::Table => answer.text(),
+        Form::Json => serde_json::to_string_pretty(answer)? + "\n",
+        Form::Yaml => yaml(answer)?,
     };
-    put(text.as_bytes()).map(|_| ())
+    say(&text)
 }
 
 /// One of the answers that come one after the other.
@@ -39,31 +39,31 @@ pub(crate) trait Line: Serialize {
 /// Answers printed as they come about: rows of a table, JSON objects a line each, YAML documents.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    output: Output,
+    form: Form,
 }
 
 impl Feed {
     /// A feed of this form.
-    pub(crate) fn new(output: Output) -> Self {
-        Self { output }
+    pub(crate) fn new(form: Form) -> Self {
+        Self { form }
     }
 
     /// Prints what stands above all rows of a table; nothing in other forms.
     pub(crate) fn heading<L: Line>(&self) -> io::Result<ControlFlow<()>> {
-        match self.output {
-            Output::Table => {
+        match self.form {
+            Form::Table => {
                 put(row::<L>(L::COLUMNS.iter().map(|(name, _)| name.to_uppercase())).as_bytes())
             }
-            Output::Json | Output::Yaml => Ok(ControlFlow::Continue(())),
+            Form::Json | Form::Yaml => Ok(ControlFlow::Continue(())),
         }
     }
 
     /// Prints one; break if nobody reads any more.
     pub(crate) fn put<L: Line>(&self, line: &L) -> io::Result<ControlFlow<()>> {
-        let text = match self.output {
-            Output::Table => row::<L>(line.cells()),
-            Output::Json => serde_json::to_string(line)? + "\n",
-            Output::Yaml => format!("---\n{}", yaml(line)?),
+        let text = match self.form {
+            Form::Table => row::<L>(line.cells()),
+            Form::Json => serde_json::to_string(line)? + "\n",
+            Form::Yaml => format!("---\n{}", yaml(line)?),
         };
         put(text.as_bytes())
     }
@@ -82,8 +82,12 @@ pub(crate) fn is_anybody_reading() -> bool {
 }
 
 fn row<L: Line>(cells: impl IntoIterator<Item = String>) -> String {
-    let cells = cells.into_iter().zip(L::COLUMNS);
-    let padded = cells.map(|(cell, (_, width))| format!("{cell:<width$}  "));
+    padded(cells.into_iter().zip(L::COLUMNS.iter().map(|(_, width)| *width)))
+}
+
+/// Cells with the widths of their columns, on a line.
+pub(crate) fn padded(cells: impl IntoIterator<Item = (String, usize)>) -> String {
+    let padded = cells.into_iter().map(|(cell, width)| format!("{cell:<width$}  "));
     padded.collect::<String>().trim_end().to_owned() + "\n"
 }
 
@@ -95,6 +99,11 @@ pub(crate) fn put(text: &[u8]) -> io::Result<ControlFlow<()>> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(error),
     }
+}
+
+/// Writes the last there is to say to standard output.
+pub(crate) fn say(text: &str) -> io::Result<()> {
+    put(text.as_bytes()).map(|_| ())
 }
 
 /// A value as a YAML document, with a line break at its end. What a reader of YAML 1.1 might take for
@@ -116,9 +125,18 @@ pub(crate) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
     none: &str,
 ) -> String {
+    grid(&heading, rows, none)
+}
+
+/// As [`table`], with columns that are known only when it is printed.
+pub(crate) fn grid<R: IntoIterator<Item = String>>(
+    heading: &[&str],
+    rows: impl IntoIterator<Item = R>,
+    none: &str,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(heading.map(str::to_uppercase));
+    table.set_header(heading.iter().map(|name| name.to_uppercase()));
     let mut any = false;
     for row in rows {
         table.add_row(row);

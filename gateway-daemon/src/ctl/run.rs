@@ -1,10 +1,12 @@
-//! What each command reads and calls. Everything is read through pins, netlink and the instance's run
-//! directory; only `detach` changes anything.
+//! What each command of this host's data path reads and calls; those of the deployment go to
+//! [`super::deployment`]. Everything is read through pins, netlink and the instance's run directory; only
+//! `detach` changes anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -15,11 +17,12 @@ use gateway_dataplane::{BPFFS, FoundAttachment, Inspector, Observed, Program, no
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::arguments::{
-    Arguments, BackendCommand, Command, FlowCommand, FlowListArguments, LinkCommand, MapCommand,
-    Output, PresenceCommand, TraceArguments,
+    Arguments, BackendCommand, Command, FlowCommand, FlowListArguments, Form, LinkCommand,
+    MapCommand, PresenceCommand, TraceArguments,
 };
 use super::backends::{self, Backends};
 use super::counters::Counts;
+use super::deployment;
 use super::explain::Explanations;
 use super::filter::Filter;
 use super::flows::Flows;
@@ -38,12 +41,22 @@ use crate::link::{self, Account, LinkHost};
 use crate::netlink::{InterfaceName, Netlink};
 use crate::{host, reference};
 
-/// Does what the command line asks for.
-pub fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { instance, output, command } = arguments;
+/// Does what the command line asks for. The exit code says more than that it was done only of `diff`.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let Arguments { instance, controller, output, command } = arguments;
+    match command {
+        Command::Deployment(verb) => deployment::run(verb, controller, output),
+        Command::Status if instance.is_none() && deployment::is_there(controller.as_deref()) => {
+            deployment::status(controller, output.form()?)
+        }
+        command => of_this_host(instance, output.form()?, command).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn of_this_host(instance: Option<InstanceName>, form: Form, command: Command) -> Result<()> {
     match command {
         Command::Explain { reason } => {
-            return Ok(print(&Explanations::of(reason.as_deref())?, output)?);
+            return Ok(print(&Explanations::of(reason.as_deref())?, form)?);
         }
         Command::Completions { shell, program } => {
             return Ok(put(&manual::completions(shell, program)).map(|_| ())?);
@@ -73,7 +86,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     runtime.block_on(async {
         match command {
             Command::Detach { yes } => detach(&instance, yes).await,
-            command => Place::open(instance)?.answer(command, output).await,
+            command => Place::open(instance)?.answer(command, form).await,
         }
     })
 }
@@ -136,44 +149,45 @@ impl Place {
         })
     }
 
-    async fn answer(&self, command: Command, output: Output) -> Result<()> {
+    async fn answer(&self, command: Command, form: Form) -> Result<()> {
         match command {
-            Command::Status => print(&self.status().await?, output)?,
-            Command::Link(LinkCommand::List) => print(&self.links().await?, output)?,
+            Command::Status => print(&self.status().await?, form)?,
+            Command::Link(LinkCommand::List) => print(&self.links().await?, form)?,
             Command::Presence(PresenceCommand::List) => {
                 let tables = self.inspector.observe()?.tables;
                 let names = self.interface_names(tables.routes.values().map(|it| it.link)).await;
-                print(&Presences::of(&tables, |index| named(&names, index)), output)?;
+                print(&Presences::of(&tables, |index| named(&names, index)), form)?;
             }
             Command::Backend(BackendCommand::List) => {
                 let tables = self.inspector.observe()?.tables;
-                print(&self.backends(&tables, &self.inspector.flows()?).await?, output)?;
+                print(&self.backends(&tables, &self.inspector.flows()?).await?, form)?;
             }
             Command::Flow(FlowCommand::List(arguments)) if arguments.follow => {
-                watch::follow(&self.inspector, &arguments, output).await?;
+                watch::follow(&self.inspector, &arguments, form).await?;
             }
             Command::Flow(FlowCommand::List(arguments)) => {
-                print(&self.flows(&arguments)?, output)?;
+                print(&self.flows(&arguments)?, form)?;
             }
             Command::Map(MapCommand::List) => {
-                print(&MapList::of(self.inspector.maps()?), output)?;
+                print(&MapList::of(self.inspector.maps()?), form)?;
             }
             Command::Map(MapCommand::Dump { name }) => {
-                print(&Entries::of(&name, &self.inspector.dump(&name)?)?, output)?;
+                print(&Entries::of(&name, &self.inspector.dump(&name)?)?, form)?;
             }
             Command::Map(MapCommand::Lookup { name, key }) => {
                 let found = self.inspector.lookup(&name, &maps::key(&name, &key)?)?;
                 let found = found.ok_or_else(|| anyhow!("map {name} has no entry for {key}"))?;
-                print(&Entries::of(&name, &[found])?, output)?;
+                print(&Entries::of(&name, &[found])?, form)?;
             }
-            Command::Trace(arguments) => print(&self.trace(&arguments).await?, output)?,
+            Command::Trace(arguments) => print(&self.trace(&arguments).await?, form)?,
             Command::Counters { all } => {
-                print(&Counts::of(self.inspector.counters()?, all), output)?;
+                print(&Counts::of(self.inspector.counters()?, all), form)?;
             }
             Command::Explain { .. }
             | Command::Completions { .. }
             | Command::Man { .. }
             | Command::Reference { .. }
+            | Command::Deployment(_)
             | Command::Detach { .. } => {}
         }
         Ok(())

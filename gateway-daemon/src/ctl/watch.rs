@@ -11,7 +11,7 @@ use gateway_dataplane::{Inspector, Observed, now};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::arguments::{FlowListArguments, Output};
+use super::arguments::{FlowListArguments, Form};
 use super::filter::Filter;
 use super::flows::Row;
 use super::follow::{Event, Follower, Told};
@@ -21,14 +21,14 @@ use super::print::{Feed, is_anybody_reading};
 pub(super) async fn follow(
     inspector: &Inspector,
     arguments: &FlowListArguments,
-    output: Output,
+    form: Form,
 ) -> Result<()> {
     let mut watch = Watch {
         inspector,
         observed: inspector.observe()?,
         filter: Filter::default(),
         follower: Follower::new(Follower::ROOM),
-        feed: Feed::new(output),
+        feed: Feed::new(form),
         left: arguments.limit.map_or(u64::MAX, u64::from),
     };
     watch.filter = Filter::resolve(arguments, &watch.observed.tables)?;
