@@ -129,8 +129,7 @@ impl Session {
     /// Sets and removes labels.
     pub(super) async fn label(&self, arguments: &LabelArguments) -> Result<()> {
         let LabelArguments { kind, name, labels, change } = arguments;
-        let Reference { kind, name } = kinds::one(kind, Some(name))?;
-        let view = self.client.view(&kind, &name).await?;
+        let view = self.view(&kinds::one(kind, Some(name))?).await?;
         let changed = build::relabelled(&view.metadata.labels, labels)?;
         let declaration = Declaration::with_labels(&view, &changed);
         if self.prints(&declaration)? {
@@ -204,7 +203,7 @@ impl Session {
         let EditArguments { kind, name, change } = arguments;
         self.output.form()?;
         let reference = kinds::one(kind, name.as_deref())?;
-        let view = self.client.view(&reference.kind, &reference.name).await?;
+        let view = self.view(&reference).await?;
         let edited = edit(&view)?;
         let path = edited.path;
         let Some(text) = edited.text else {
@@ -263,7 +262,8 @@ fn manager(named: Option<&str>) -> String {
     named.map(str::to_owned).or_else(caller).unwrap_or_default()
 }
 
-fn is_not_found(error: &ClientError) -> bool {
+/// Whether the controller has nothing of that name.
+pub(super) fn is_not_found(error: &ClientError) -> bool {
     matches!(error, ClientError::Refused(refusal) if refusal.error == ErrorWord::NotFound)
 }
 

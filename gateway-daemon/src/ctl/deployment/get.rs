@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use gateway_control::resource::{Kind, Selector};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Session;
 use super::arguments::GetArguments;
+use super::change::is_not_found;
 use super::describe::Description;
 use super::kinds::{self, Wanted};
 use super::related::related;
@@ -65,12 +66,25 @@ impl Session {
                 }
             }
             Wanted::Named(named) => {
-                for Reference { kind, name } in named {
-                    views.push(self.client.view(kind, name).await?);
+                for reference in named {
+                    views.push(self.view(reference).await?);
                 }
             }
         }
         Ok(views)
+    }
+
+    /// One resource that is there.
+    pub(super) async fn view(&self, reference: &Reference) -> Result<View> {
+        let Reference { kind, name } = reference;
+        self.client.view(kind, name).await.map_err(|error| match is_not_found(&error) {
+            true => anyhow!(
+                "there is no {} {name}; `gatewayctl get {}` lists what there is",
+                kind.to_lowercase(),
+                kinds::plural(kind)
+            ),
+            false => error.into(),
+        })
     }
 
     /// What tables need to know beside the resources.
@@ -122,9 +136,9 @@ impl Session {
         let selector = selector.map(ToString::to_string);
         let selection = Selection { kind: kind.clone(), selector, ..Selection::default() };
         if let Wanted::Named(named) = wanted {
-            for Reference { kind, name } in named {
+            for reference in named {
                 // What is not there is an error, as without --watch.
-                self.client.view(kind, name).await?;
+                self.view(reference).await?;
             }
         }
         let mut watching = self.client.watch(&selection).await?;
@@ -184,8 +198,9 @@ impl Session {
     /// Shows all about a resource.
     pub(super) async fn describe(&self, kind: &str, name: Option<&str>) -> Result<()> {
         let form = self.output.form()?;
-        let Reference { kind, name } = kinds::one(kind, name)?;
-        let resource = self.client.view(&kind, &name).await?;
+        let reference = kinds::one(kind, name)?;
+        let resource = self.view(&reference).await?;
+        let Reference { kind, name } = reference;
         let query = EventQuery { kind: Some(kind), name: Some(name), limit: None };
         let events = self.client.events(&query).await?.items;
         let related = related(&resource, &self.list(None, None).await?);

@@ -29,11 +29,7 @@ pub(super) enum Wanted {
 /// The kind that is meant by a word.
 pub(super) fn kind(word: &str) -> Result<Kind, UsageError> {
     let is_meant = |kind: &Kind| {
-        let singular = kind.word().to_lowercase();
-        let plural = match singular.strip_suffix('y') {
-            Some(stem) => format!("{stem}ies"),
-            None => format!("{singular}s"),
-        };
+        let (singular, plural) = (kind.word().to_lowercase(), plural(kind.word()));
         let short = SHORT.iter().find(|(of, _)| *of == kind.word()).map(|(_, short)| *short);
         let meant = word.to_lowercase();
         meant == singular || meant == plural || short == Some(meant.as_str())
@@ -42,6 +38,15 @@ pub(super) fn kind(word: &str) -> Result<Kind, UsageError> {
         found: word.to_owned(),
         known: Kind::ALL.map(|kind| kind.word().to_lowercase()).join(", "),
     })
+}
+
+/// The word for several of a kind.
+pub(super) fn plural(kind: &str) -> String {
+    let singular = kind.to_lowercase();
+    match singular.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{singular}s"),
+    }
 }
 
 /// A resource of this kind by its name.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use gateway_control::resource::Kind;
 use serde_json::Value;
 
 use super::kinds;
@@ -121,6 +120,16 @@ const POLICY: &[Column] = &[
     REVISION,
 ];
 
+const TOKEN: &[Column] = &[
+    NAME,
+    column("role", 10, |view, _| text(view, "role")),
+    column("site", 16, |view, _| text(view, "site")),
+    column("uses", 4, |view, _| text(view, "uses")),
+    column("expires", 20, |view, _| text(view, "expires")),
+    LABELS,
+    REVISION,
+];
+
 /// Of kinds that this version knows nothing of.
 const OTHER: &[Column] = &[NAME, APPLIED, LABELS, REVISION];
 
@@ -131,12 +140,13 @@ const MIXED: &[Column] =
 /// The columns of a kind; of several kinds if none is given.
 fn columns(kind: Option<&str>) -> &'static [Column] {
     let Some(kind) = kind else { return MIXED };
-    match kind.parse::<Kind>() {
-        Ok(Kind::Site) => SITE,
-        Ok(Kind::Gateway) => GATEWAY,
-        Ok(Kind::Service) => SERVICE,
-        Ok(Kind::Exposure) => EXPOSURE,
-        Ok(Kind::Policy) => POLICY,
+    match kind {
+        "Site" => SITE,
+        "Gateway" => GATEWAY,
+        "Service" => SERVICE,
+        "Exposure" => EXPOSURE,
+        "Policy" => POLICY,
+        "Token" => TOKEN,
         _ => OTHER,
     }
 }

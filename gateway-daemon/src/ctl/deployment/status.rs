@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::kinds;
 use super::rows::{lag, progress};
 use crate::api::wire::DeploymentStatus;
 use crate::ctl::print::{Answer, or_dash, pairs, table};
@@ -27,7 +28,10 @@ impl Answer for Deployment {
             problems,
             more_problems,
         } = &self.status;
-        let counts = counts.iter().map(|(kind, count)| format!("{count} {}", kind.to_lowercase()));
+        let counts = counts.iter().map(|(kind, count)| match count {
+            1 => format!("1 {}", kind.to_lowercase()),
+            count => format!("{count} {}", kinds::plural(kind)),
+        });
         let counts = counts.collect::<Vec<_>>().join(", ");
         let mut text = pairs([
             ("deployment", format!("by the controller at {}", self.controller)),
@@ -116,7 +120,7 @@ mod tests {
             .collect();
         for line in [
             "deployment by the controller at /run/x.sock",
-            "resources 1 gateway, 2 site",
+            "resources 1 gateway, 2 sites",
             "SITE ROLE GATEWAY STATE APPLIED/WANTED BEHIND LINKS UP SERVICES USES",
             "cloud cloud cloud-gw applied 12/12 0 1/1 2 0",
             "edge-a edge - missing -/12 - ?/1 0 2",
