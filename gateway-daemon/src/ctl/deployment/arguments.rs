@@ -23,8 +23,8 @@ pub enum Verb {
     Apply(ApplyArguments),
     /// List resources.
     ///
-    /// KIND is site, gateway, service, exposure or policy, in any case, in the plural or short (gw, svc, exp,
-    /// pol), several separated by commas, or `all`.
+    /// KIND is site, gateway, service, exposure, policy or token, in any case, in the plural or short (gw, svc,
+    /// exp, pol, tok), several separated by commas, or `all`.
     Get(GetArguments),
     /// Show all about a resource: what is declared, what has become of it, what happened, and what refers to it.
     Describe {
@@ -94,6 +94,17 @@ pub struct ChangeArguments {
     /// Take over fields that other managers have set to something else.
     #[arg(long)]
     pub force: bool,
+    /// In whose name fields are set; your user name if left out.
+    #[arg(long, value_name = "NAME")]
+    pub manager: Option<String>,
+}
+
+/// How something new is declared.
+#[derive(Args, Clone, Debug, Default)]
+pub struct NewArguments {
+    /// Only say what would change, and on which gateway.
+    #[arg(long)]
+    pub dry_run: bool,
     /// In whose name fields are set; your user name if left out.
     #[arg(long, value_name = "NAME")]
     pub manager: Option<String>,
@@ -257,7 +268,7 @@ pub struct CreateSite {
     pub labels: Vec<Pair>,
     /// How.
     #[command(flatten)]
-    pub change: ChangeArguments,
+    pub change: NewArguments,
 }
 
 /// `service create`.
@@ -281,7 +292,7 @@ pub struct CreateService {
     pub labels: Vec<Pair>,
     /// How.
     #[command(flatten)]
-    pub change: ChangeArguments,
+    pub change: NewArguments,
 }
 
 /// `gateway create`.
@@ -303,7 +314,7 @@ pub struct CreateGateway {
     pub labels: Vec<Pair>,
     /// How.
     #[command(flatten)]
-    pub change: ChangeArguments,
+    pub change: NewArguments,
 }
 
 /// `expose`.
@@ -325,7 +336,7 @@ pub struct ExposeArguments {
     pub name: Option<ExposureName>,
     /// How.
     #[command(flatten)]
-    pub change: ChangeArguments,
+    pub change: NewArguments,
 }
 
 /// `allow`.
@@ -344,7 +355,7 @@ pub struct AllowArguments {
     pub name: Option<PolicyName>,
     /// How.
     #[command(flatten)]
-    pub change: ChangeArguments,
+    pub change: NewArguments,
 }
 
 /// `label`.

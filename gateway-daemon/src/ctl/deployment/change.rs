@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Session;
 use super::arguments::{
     ApplyArguments, ChangeArguments, DeleteArguments, DiffArguments, EditArguments,
-    ImportArguments, LabelArguments, LabelChange,
+    ImportArguments, LabelArguments, LabelChange, NewArguments,
 };
 use super::build;
 use super::edit::{Declaration, edit};
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// Prints a resource, or declares it if there is none of its name yet.
-    pub(super) async fn create(&self, resource: &Resource, change: &ChangeArguments) -> Result<()> {
+    pub(super) async fn create(&self, resource: &Resource, arguments: &NewArguments) -> Result<()> {
         if self.prints(resource)? {
             return Ok(());
         }
@@ -106,7 +106,8 @@ impl Session {
                 );
             }
         }
-        self.declare(resource, change).await
+        let NewArguments { dry_run, manager } = arguments.clone();
+        self.declare(resource, &ChangeArguments { dry_run, force: false, manager }).await
     }
 
     /// Prints what would be applied, if the output is one for that.
