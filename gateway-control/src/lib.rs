@@ -24,6 +24,7 @@ mod prefixes;
 mod render;
 pub mod resource;
 pub mod serving;
+pub mod session;
 pub mod site_file;
 
 pub use compile::{

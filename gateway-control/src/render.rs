@@ -4,12 +4,14 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::model::{
-    Backend, ClientPresences, Clients, Exposure, HealthCheck, Host, Lan, Link, LocalService, Peer,
-    Probe, RemoteService, RemoteSite, SiteModel,
+    Backend, ClientPresences, Clients, Exposure, FlowSettings, HealthCheck, Host, Lan, Link,
+    LocalService, Peer, Probe, RemoteService, RemoteSite, SiteModel,
 };
+use crate::site_file::{Mode, ToldGateway};
 
 impl Display for SiteModel {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "mode = {}", text(Mode::Standalone.word()))?;
         writeln!(f, "transit_pool = {}", text(self.transit_pool()))?;
         let (gateway, site) = (self.gateway(), self.site());
         writeln!(f, "\n[gateway]\nname = {}", text(&gateway.name))?;
@@ -23,12 +25,26 @@ impl Display for SiteModel {
         self.lans().iter().try_for_each(|lan| write_lan(f, lan))?;
         self.host().map_or(Ok(()), |host| write_host(f, host))?;
         write_link(f, self.link())?;
+        writeln!(f, "relay = {}", self.link().relay)?;
+        write_next_link(f, self.link())?;
         self.peers().iter().try_for_each(|peer| write_peer(f, peer))?;
         self.remote_sites().iter().try_for_each(|site| write_remote_site(f, site))?;
         self.local_services().iter().try_for_each(|service| write_local_service(f, service))?;
         self.remote_services().iter().try_for_each(|service| write_remote_service(f, service))?;
         write_rules(f, self)?;
-        write_flows(f, self)
+        write_flows(f, self.flows())
+    }
+}
+
+impl Display for ToldGateway {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { name, site, facts } = self;
+        writeln!(f, "[gateway]\nname = {}\nsite = {}", text(name), text(site))?;
+        writeln!(f, "instance = {}", text(&facts.instance))?;
+        facts.lans.iter().try_for_each(|lan| write_lan(f, lan))?;
+        facts.host.as_ref().map_or(Ok(()), |host| write_host(f, host))?;
+        write_link(f, &facts.link)?;
+        write_flows(f, facts.flows)
     }
 }
 
@@ -59,7 +75,10 @@ fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
         Some(mtu) => writeln!(f, "mtu = {}", mtu.octets())?,
         None => writeln!(f, "# mtu: what the paths to the peers are found to carry")?,
     }
-    writeln!(f, "relay = {}", link.relay)?;
+    Ok(())
+}
+
+fn write_next_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
     let Some(next) = &link.next else { return Ok(()) };
     let key = next.private_key_file.as_ref();
     let key = key.map(|key| format!("private_key_file = {}", text(key.as_str())));
@@ -174,18 +193,16 @@ fn write_rules(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
     Ok(())
 }
 
-fn write_flows(f: &mut Formatter<'_>, model: &SiteModel) -> fmt::Result {
-    let timeouts = model.flows().timeouts;
-    writeln!(f, "\n[flows]\ncapacity = {}", model.flows().capacity.entries())?;
-    for (key, quota) in
-        [("per_client", model.flows().per_client), ("per_site", model.flows().per_site)]
-    {
+fn write_flows(f: &mut Formatter<'_>, flows: FlowSettings) -> fmt::Result {
+    let timeouts = flows.timeouts;
+    writeln!(f, "\n[flows]\ncapacity = {}", flows.capacity.entries())?;
+    for (key, quota) in [("per_client", flows.per_client), ("per_site", flows.per_site)] {
         match quota.flows() {
             0 => writeln!(f, "{key} = \"off\"")?,
             flows => writeln!(f, "{key} = {flows}")?,
         }
     }
-    writeln!(f, "grace = {}", text(model.flows().grace))?;
+    writeln!(f, "grace = {}", text(flows.grace))?;
     writeln!(f, "\n[flows.timeouts]")?;
     for (key, timeout) in [
         ("opening", timeouts.opening),

@@ -10,6 +10,7 @@
 //! | [`health`] | whether back ends serve |
 //! | [`service_manager`] | readiness, status and watchdog |
 //! | [`controller`] | what is declared of a deployment, and each gateway's share of it |
+//! | [`session`] | how gateways of one host are told their shares |
 //! | [`store`] | the controller's store, in a file or in etcd |
 //! | [`api`] | what operators ask of the controller, over HTTP |
 //! | [`ctl`] | `gatewayctl` |
@@ -29,9 +30,11 @@ pub mod host;
 pub mod host_link;
 pub mod instance;
 pub mod interfaces;
+mod jitter;
 pub mod link;
 pub mod logging;
 pub mod netlink;
 pub mod reference;
 pub mod service_manager;
+pub mod session;
 pub mod store;

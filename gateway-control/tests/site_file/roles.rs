@@ -55,6 +55,8 @@ fn local_facts_are_those_of_a_site_file() {
     assert_eq!(told.facts.instance.as_str(), "default");
     assert_eq!(told.facts.link.listen_port.map(u16::from), Some(51820));
     assert_eq!(told.facts.lans.len(), 1);
+    let effective = format!("mode = \"gateway\"\n{told}");
+    assert_eq!(parse_told(&effective), Ok(Some(told)), "{effective}");
     let alone = "mode = \"controller\"\n[store]\npath = \"x\"";
     assert_eq!(parse_told(alone), Ok(None));
 }

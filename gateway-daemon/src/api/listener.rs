@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 use super::ApiError;
 
@@ -21,8 +21,10 @@ use super::ApiError;
 const LONGEST: usize = 107;
 /// What the socket is called while it is being made.
 const NEW: &str = ".new";
-/// Who may open the socket: its user and its group. What they may do is for `Access` to say.
-const MODE: u32 = 0o660;
+/// Its user and its group may open the socket. What they may do is for `Access` to say.
+const SHARED: u32 = 0o660;
+/// Its user alone may.
+const PRIVATE: u32 = 0o600;
 
 /// A socket that waits for callers. Its file goes when it is dropped.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Makes the socket, and its directory if there is none.
+    /// Makes a socket that its user and its group may open, and its directory if there is none.
     ///
     /// # Errors
     /// If another controller serves it, if something else is there, or if the file system refuses.
@@ -44,6 +46,20 @@ impl Listener {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn bind(path: &Path) -> Result<Self, ApiError> {
+        Self::bind_as(path, SHARED)
+    }
+
+    /// As [`Self::bind`], for its user alone.
+    pub fn bind_private(path: &Path) -> Result<Self, ApiError> {
+        Self::bind_as(path, PRIVATE)
+    }
+
+    /// The next that calls.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.socket.accept().await?.0)
+    }
+
+    fn bind_as(path: &Path, mode: u32) -> Result<Self, ApiError> {
         let failed = |doing: &'static str| {
             move |error: io::Error| ApiError::Io { path: path.to_owned(), doing, error }
         };
@@ -78,7 +94,7 @@ impl Listener {
             _ => {}
         }
         let socket = UnixListener::bind(&new).map_err(failed("make it"))?;
-        let made = fs::set_permissions(&new, Permissions::from_mode(MODE))
+        let made = fs::set_permissions(&new, Permissions::from_mode(mode))
             .and_then(|()| fs::symlink_metadata(&new))
             .and_then(|made| fs::rename(&new, path).map(|()| (made.dev(), made.ino())));
         let file = made.map_err(|error| {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser as _;
-use gateway_daemon::config::SiteFile;
+use gateway_daemon::config::Role;
 use gateway_daemon::daemon_cli::{DaemonArguments, DaemonCommand, RunArguments};
 use gateway_daemon::{driver, exit, link, logging};
 
@@ -24,7 +24,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(arguments: &RunArguments) -> Result<()> {
     let config = arguments.config.as_deref().unwrap_or(Path::new(""));
     if arguments.check {
-        print!("{}", SiteFile::load(config)?.effective());
+        print!("{}", Role::load(config)?.effective());
         return Ok(());
     }
     logging::begin(arguments.log_format);

@@ -8,6 +8,7 @@ mod grace;
 mod present;
 mod surroundings;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use gateway_control::model;
@@ -25,7 +26,7 @@ use crate::health::{Health, Verdict};
 use crate::host_link;
 use crate::instance::Instance;
 use crate::interfaces;
-use crate::link::{LinkHost, Links};
+use crate::link::{self, LinkHost, Links, PeerState, WantedPeer};
 use crate::netlink::Netlink;
 
 /// A gateway whose data path is in place.
@@ -221,6 +222,23 @@ impl Gateway {
     /// Tells which back ends nobody answers for on the LAN.
     pub async fn look_at_neighbours(&mut self) {
         self.surroundings.health.look_at_neighbours().await;
+    }
+
+    /// How many of its peers' gateways are up, by whichever device.
+    pub async fn links_up(&self) -> Result<usize, GatewayError> {
+        let InForce { wanted, decision, .. } = &self.in_force;
+        let mut up = BTreeSet::new();
+        for interface in decision.interfaces() {
+            let peers = link::health(interface).await?;
+            up.extend(peers.iter().filter(|it| it.state == PeerState::Up).map(|it| it.public_key));
+        }
+        let keys = |peer: &WantedPeer| {
+            let next = peer.next.as_ref().map(|next| next.public_key);
+            [Some(peer.current.public_key), next]
+        };
+        let is_up =
+            |peer: &&WantedPeer| keys(peer).into_iter().flatten().any(|key| up.contains(&key));
+        Ok(wanted.peers.iter().filter(is_up).count())
     }
 
     /// Whether an attempt to follow failed and should be made again.

@@ -19,7 +19,6 @@ mod probe;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +31,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::jitter::jitter;
 pub use account::{Account, BackendAccount};
 pub use neighbours::Neighbours;
 use probe::Answer;
@@ -252,12 +252,6 @@ async fn attend(
         next = next.max(Instant::now());
         sleep_until(next).await;
     }
-}
-
-/// Up to `most`, at random.
-fn jitter(most: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0u8) >> 32;
-    most.mul_f64(random as f64 / f64::from(u32::MAX))
 }
 
 fn seconds_now() -> u64 {

@@ -161,6 +161,11 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl PublicKey {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     pub(super) fn key(&self) -> Key {
         Key(self.0)
     }

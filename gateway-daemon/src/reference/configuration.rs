@@ -11,16 +11,25 @@ use super::{GENERATED, cell};
 pub(super) fn page() -> String {
     let mut page = format!(
         "# The site file\n{GENERATED}\n\
-         One TOML file for each gateway, named by `gatewayd --config FILE`. `gatewayd --config \
+         One TOML file for each gateway that has all of its site from it, named by `gatewayd --config FILE`; what a \
+         [controller](roles.md) tells its gateways comes from elsewhere. `gatewayd --config \
          FILE --check` prints what it comes to, every default filled in. Unknown keys are errors. \
          The order of tables does not matter, that of `networks` does: it fixes which transit \
          address each client has, in the order of the `[[lan]]` tables.\n\n\
          Names of sites, services, gateways, instances and rules are DNS labels: 1 to 63 lower-case \
          letters, digits and inner hyphens. Durations are a number and `s`, `m` or `h`.\n"
     );
-    for table in TABLES {
-        page.push_str(&format!("\n## {}\n\n{}\n\n", table.heading, table.about));
-        page.push_str("| key | default | meaning | example |\n|---|---|---|---|\n");
+    page.push_str(&tables(TABLES, ""));
+    page.push_str(&format!("\n## Example\n\n```toml\n{EXAMPLE}```\n"));
+    page
+}
+
+/// Tables of a file, under a heading of their own.
+pub(super) fn tables(tables: &[Table], heading: &str) -> String {
+    let mut text = heading.to_owned();
+    for table in tables {
+        text.push_str(&format!("\n## {}\n\n{}\n\n", table.heading, table.about));
+        text.push_str("| key | default | meaning | example |\n|---|---|---|---|\n");
         for key in table.keys {
             let default = match key.default {
                 Required => "required".to_owned(),
@@ -28,30 +37,30 @@ pub(super) fn page() -> String {
                 Absent(meaning) => meaning.to_owned(),
             };
             let (meaning, example) = (cell(key.meaning), cell(key.example));
-            page.push_str(&format!("| `{}` | {default} | {meaning} | `{example}` |\n", key.name));
+            text.push_str(&format!("| `{}` | {default} | {meaning} | `{example}` |\n", key.name));
         }
     }
-    page.push_str(&format!("\n## Example\n\n```toml\n{EXAMPLE}```\n"));
-    page
+    text
 }
 
-/// A table of the site file.
-struct Table {
-    heading: &'static str,
-    about: &'static str,
-    keys: &'static [Key],
+/// A table of a file.
+pub(super) struct Table {
+    pub(super) heading: &'static str,
+    pub(super) about: &'static str,
+    pub(super) keys: &'static [Key],
 }
 
 /// A key of a table.
-struct Key {
-    name: &'static str,
-    default: Given,
-    meaning: &'static str,
-    example: &'static str,
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) default: Given,
+    pub(super) meaning: &'static str,
+    pub(super) example: &'static str,
 }
 
 /// What holds if a key is left out.
-enum Given {
+#[derive(Clone, Copy)]
+pub(super) enum Given {
     /// It may not be.
     Required,
     /// This value, written as in a file.

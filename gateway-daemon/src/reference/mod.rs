@@ -7,6 +7,7 @@ mod configuration;
 mod maps;
 mod reasons;
 mod resources;
+mod roles;
 
 use std::fs;
 use std::io;
@@ -18,7 +19,7 @@ use crate::api::document;
 pub type Page = (&'static str, String);
 
 /// All pages.
-pub fn pages() -> [Page; 6] {
+pub fn pages() -> [Page; 7] {
     [
         ("cli.md", cli::page()),
         ("configuration.md", configuration::page()),
@@ -26,6 +27,7 @@ pub fn pages() -> [Page; 6] {
         ("openapi.json", document()),
         ("reasons.md", reasons::page()),
         ("resources.md", resources::page()),
+        ("roles.md", roles::page()),
     ]
 }
 

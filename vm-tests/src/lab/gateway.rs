@@ -14,6 +14,7 @@ use serde_json::Value;
 use wireguard_control::{Backend, Device, InterfaceName, Key};
 
 use super::binaries;
+use super::declared::Places;
 use super::namespace::Namespace;
 use super::plan::{PublicKeys, Rule, SiteFile, SitePlan};
 use super::process::Process;
@@ -42,6 +43,9 @@ pub struct Choices {
     /// How long connections without a flow may go on after a start without flows. None by default: at its end
     /// the tables change, which tests of their generation would have to know.
     pub grace: &'static str,
+    /// Whether the deployment is declared at a controller, which the cloud's gatewayd is as well; otherwise every
+    /// gateway has all of it from its site file.
+    pub declared: bool,
 }
 
 impl Choices {
@@ -56,7 +60,14 @@ impl Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { mode: "auto", link_kind: "auto", vlan: None, flow_capacity: 65536, grace: "0s" }
+        Self {
+            mode: "auto",
+            link_kind: "auto",
+            vlan: None,
+            flow_capacity: 65536,
+            grace: "0s",
+            declared: false,
+        }
     }
 }
 
@@ -154,10 +165,17 @@ impl Gateway {
         self.key.get_public().to_base64()
     }
 
-    /// Writes its site file.
-    pub fn write_site_file(&self, public_keys: &PublicKeys, rules: &[Rule]) -> Result<()> {
+    /// Writes the file that its gatewayd runs by: its site file, or, with the places of a controller, what only its
+    /// host knows.
+    pub fn write_site_file(
+        &self,
+        public_keys: &PublicKeys,
+        rules: &[Rule],
+        places: Option<&Places>,
+    ) -> Result<()> {
         let file = SiteFile {
             site: self.plan,
+            places,
             instance: &self.instance,
             lan: &self.choices.lan(),
             mode: self.choices.mode,

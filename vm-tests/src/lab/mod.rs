@@ -7,6 +7,7 @@
 
 pub mod applications;
 pub mod binaries;
+pub mod declared;
 pub mod dns;
 pub mod failover;
 pub mod gateway;
@@ -33,6 +34,7 @@ use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
+use declared::{Operator, Places};
 use gateway::{Choices, Gateway};
 use name::LabName;
 use namespace::Namespace;
@@ -70,6 +72,8 @@ pub struct Lab {
     sites: Vec<Site>,
     servers: Vec<Process>,
     rules: Vec<Rule>,
+    /// Who declares the deployment; `None` where site files do.
+    operator: Option<Operator>,
     underlay: Namespace,
     /// Removed, or meant to stay.
     done: bool,
@@ -104,6 +108,7 @@ impl Lab {
             sites: Vec::new(),
             servers: Vec::new(),
             rules: plan::rules(),
+            operator: None,
             underlay,
             done: false,
             claim: None,
@@ -113,6 +118,10 @@ impl Lab {
         for plan in SITES {
             let site = lab.make_site(plan, choices)?;
             lab.sites.push(site);
+        }
+        if choices.declared {
+            let places = Places::new(lab.directory("controller"))?;
+            lab.operator = Some(Operator::new(places));
         }
         lab.write_site_files()?;
         Ok(lab)
@@ -160,6 +169,13 @@ impl Lab {
         for site in &mut self.sites {
             site.gateway.wait_ready()?;
         }
+        if let Some(operator) = &self.operator {
+            operator.declare()?;
+            for site in &self.sites {
+                operator.declare_gateway(site.plan, &site.gateway.public_key())?;
+            }
+            operator.wait_applied()?;
+        }
         self.sites.iter().try_for_each(|site| site.gateway.wait_for_handshakes(LINK_BOUND))
     }
 
@@ -189,14 +205,28 @@ impl Lab {
 
     /// Adds a rule at every gateway.
     pub fn allow(&mut self, rule: Rule) -> Result<()> {
+        if let Some(operator) = &self.operator {
+            let words = rule.words();
+            operator.run(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+            return operator.wait_applied();
+        }
         self.rules.push(rule);
         self.reload()
     }
 
     /// Removes a rule at every gateway.
     pub fn forbid(&mut self, id: &str) -> Result<()> {
+        if let Some(operator) = &self.operator {
+            operator.run(&["delete", "policy", id])?;
+            return operator.wait_applied();
+        }
         self.rules.retain(|rule| rule.id != id);
         self.reload()
+    }
+
+    /// Who declares the deployment.
+    pub fn operator(&self) -> Result<&Operator> {
+        self.operator.as_ref().context("this lab's deployment is in site files")
     }
 
     /// Begins to watch the underlay and every LAN.
@@ -270,7 +300,10 @@ impl Lab {
     fn write_site_files(&self) -> Result<()> {
         let keys: Vec<String> = self.sites.iter().map(|site| site.gateway.public_key()).collect();
         let keys: PublicKeys = keys.try_into().expect("a lab has every site of the plan");
-        self.sites.iter().try_for_each(|site| site.gateway.write_site_file(&keys, &self.rules))
+        let places = self.operator.as_ref().map(Operator::places);
+        self.sites
+            .iter()
+            .try_for_each(|site| site.gateway.write_site_file(&keys, &self.rules, places))
     }
 
     fn make_site(&self, plan: &'static SitePlan, choices: Choices) -> Result<Site> {

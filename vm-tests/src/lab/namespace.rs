@@ -156,7 +156,7 @@ pub fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn bounded_output(command: &mut Command, bound: Duration) -> Result<Output> {
+pub(super) fn bounded_output(command: &mut Command, bound: Duration) -> Result<Output> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

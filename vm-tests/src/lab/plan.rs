@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::declared::Places;
+
 /// The client network of every site.
 pub const CLIENT_NETWORK: &str = "10.0.0.0/24";
 /// The gateway of every site, on its LAN.
@@ -167,6 +169,14 @@ impl Rule {
     pub fn new(id: &str, from: &SitePlan, client: Ipv4Addr, to: &ServicePlan) -> Self {
         Self { id: id.to_owned(), from: from.name, clients: client, to: to.reference() }
     }
+
+    /// The words by which `gatewayctl` declares it.
+    pub fn words(&self) -> Vec<String> {
+        let clients = format!("{}/32", self.clients);
+        ["allow", self.from, &self.to, "--clients", &clients, "--name", &self.id]
+            .map(str::to_owned)
+            .to_vec()
+    }
 }
 
 /// The rules every lab starts with: each site's client may use what is exposed there, the visitor
@@ -191,6 +201,8 @@ pub type PublicKeys = [String; SITES.len()];
 pub struct SiteFile<'a> {
     /// Whose file it is.
     pub site: &'static SitePlan,
+    /// Where the controller is that says the rest; `None`: the file has all of it.
+    pub places: Option<&'a Places>,
     /// Instance of the gateway and name of its link device.
     pub instance: &'a str,
     /// The LAN interface.
@@ -220,6 +232,9 @@ impl SiteFile<'_> {
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
+        if let Some(places) = self.places {
+            return self.write_told(text, places);
+        }
         let Self { site, instance, .. } = self;
         writeln!(text, "[gateway]\nname = \"{}-gw\"\ninstance = \"{instance}\"\n", site.name)?;
         writeln!(
@@ -228,18 +243,9 @@ impl SiteFile<'_> {
              client_presence = \"{CLIENT_PRESENCE}\"\n",
             site.name, site.transit
         )?;
-        writeln!(
-            text,
-            "[[lan]]\ninterface = \"{}\"\nmode = \"{}\"\nnetworks = [\"{CLIENT_NETWORK}\"]\n",
-            self.lan, self.mode
-        )?;
-        writeln!(
-            text,
-            "[link]\ninterface = \"{instance}\"\nkind = \"{}\"\nprivate_key_file = \"{}\"",
-            self.link_kind, self.private_key_file
-        )?;
+        self.write_local(text)?;
         if site.hub {
-            writeln!(text, "listen_port = {LINK_PORT}\nrelay = true")?;
+            writeln!(text, "relay = true")?;
         }
         writeln!(text)?;
         for (other, key) in SITES.iter().zip(self.public_keys).filter(|(other, _)| *other != site) {
@@ -286,6 +292,47 @@ impl SiteFile<'_> {
                 rule.id, rule.from, rule.clients, rule.to
             )?;
         }
+        self.write_flows(text)
+    }
+
+    /// What only the gateway's host knows, and where the controller is.
+    fn write_told(&self, text: &mut String, places: &Places) -> std::fmt::Result {
+        let Self { site, instance, .. } = self;
+        let sessions = places.sessions();
+        if site.hub {
+            let (store, api) = (places.store(), places.api());
+            writeln!(text, "mode = \"controller\"\n\n[store]\npath = {store:?}\n")?;
+            writeln!(text, "[api]\nsocket = {api:?}\n")?;
+        } else {
+            writeln!(text, "mode = \"gateway\"\n")?;
+        }
+        writeln!(text, "[controller]\nsocket = {sessions:?}\n")?;
+        writeln!(
+            text,
+            "[gateway]\nname = \"{0}-gw\"\nsite = \"{0}\"\ninstance = \"{instance}\"\n",
+            site.name
+        )?;
+        self.write_local(text)?;
+        writeln!(text)?;
+        self.write_flows(text)
+    }
+
+    /// Interfaces and link device, at whose end more may follow.
+    fn write_local(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(
+            text,
+            "[[lan]]\ninterface = \"{}\"\nmode = \"{}\"\nnetworks = [\"{CLIENT_NETWORK}\"]\n",
+            self.lan, self.mode
+        )?;
+        writeln!(
+            text,
+            "[link]\ninterface = \"{}\"\nkind = \"{}\"\nprivate_key_file = \"{}\"",
+            self.instance, self.link_kind, self.private_key_file
+        )?;
+        if self.site.hub { writeln!(text, "listen_port = {LINK_PORT}") } else { Ok(()) }
+    }
+
+    fn write_flows(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "[flows]\ncapacity = {}\ngrace = \"{}\"", self.flow_capacity, self.grace)
     }
 
@@ -303,6 +350,7 @@ mod tests {
     fn text(site: &'static SitePlan) -> String {
         SiteFile {
             site,
+            places: None,
             instance: "demo-x",
             lan: "lan0",
             mode: "auto",

@@ -9,12 +9,15 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         heading: "Top level",
         about: "The same at every gateway of a deployment.",
-        keys: &[key(
-            "transit_pool",
-            Default("\"240.0.0.0/4\""),
-            "\"240.0.0.0/4\"",
-            "Where all transit addresses come from, /4 to /12. Addresses that no site uses itself.",
-        )],
+        keys: &[
+            key("mode", Default("\"standalone\""), "\"standalone\"", "That this is a site file."),
+            key(
+                "transit_pool",
+                Default("\"240.0.0.0/4\""),
+                "\"240.0.0.0/4\"",
+                "Where all transit addresses come from, /4 to /12. Addresses that no site uses itself.",
+            ),
+        ],
     },
     Table {
         heading: "[gateway]",

@@ -3,6 +3,10 @@
 //! tasks of their own; that one of these ends is noticed here and ends the daemon, which leaves the
 //! data path as it is.
 
+mod controller;
+mod follower;
+mod source;
+
 use std::future::pending;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::config::SiteFile;
+use crate::config::{Role, SiteFile};
 use crate::gateway::Gateway;
 use crate::health::Verdict;
 use crate::host;
@@ -23,6 +27,7 @@ use crate::instance::Instance;
 use crate::link::{LOOK_INTERVAL, LinkHost};
 use crate::netlink::{InterfaceEvents, NetlinkError, UnderlayEvents};
 use crate::service_manager;
+use source::{Source, Wanted};
 
 /// How often timed-out flows are removed, and a failed attempt to follow the interfaces is repeated.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -33,20 +38,29 @@ const LOOKS_LEFT_OUT: u32 = 10;
 #[cfg(feature = "debug")]
 const READ_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Runs the daemon of a site file until it is told to end.
+/// Runs the daemon of a file until it is told to end.
 pub fn run(config: &Path) -> Result<()> {
     let config = std::path::absolute(config).unwrap_or_else(|_| config.into());
-    let file = SiteFile::load(&config)?;
-    host::check()?;
-    let instance = Instance::new(file.model.gateway().instance.clone());
-    let _lock = instance.lock()?;
-    tell_notes(&file);
+    let role = Role::load(&config)?;
+    if !matches!(&role, Role::Controller(file) if file.gateway.is_none()) {
+        host::check()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let ended = runtime.block_on(serve(file, instance));
+    let ended = runtime.block_on(async {
+        match role {
+            Role::Standalone(file) => {
+                let instance = Instance::new(file.model.gateway().instance.clone());
+                let _lock = instance.lock()?;
+                Loop::begin(Source::File(file.path), instance).await?.run().await
+            }
+            Role::Controller(file) => controller::serve(file).await,
+            Role::Gateway(file) => follower::serve(file).await,
+        }
+    });
     // Under a flood of refusals the task that tells them may not come to a point where it can end.
     #[cfg(feature = "debug")]
     runtime.shutdown_background();
@@ -70,32 +84,14 @@ enum Told {
     Underlay,
 }
 
-async fn serve(file: SiteFile, instance: Instance) -> Result<()> {
-    // From here on SIGHUP means a reload, also while starting.
-    let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    let events = InterfaceEvents::subscribe()?;
-    let underlay = UnderlayEvents::subscribe()?;
-    let host = LinkHost::of_this_process(instance.directory().to_path_buf())
-        .context("cannot find gatewayd's own executable")?;
-    let gateway = Gateway::start(file, instance, host).await?;
-    // One place each: what is told a second time before it was heard is the same news.
-    let (reload, reloads) = mpsc::channel(1);
-    let (change, changes) = mpsc::channel(1);
-    let (moved, moves) = mpsc::channel(1);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(listen_for_hangups(hangups, reload));
-    tasks.spawn(listen_for_interfaces(events, change));
-    tasks.spawn(listen_for_underlay(underlay, moved));
-    #[cfg(feature = "debug")]
-    tasks.spawn(tell_refusals(gateway.kernel_log()?));
-    service_manager::ready(&gateway.summary());
-    Loop { gateway, reloads, changes, moves, tasks, failure: None, resting: 0, swept: None }
-        .run()
-        .await
-}
-
 struct Loop {
-    gateway: Gateway,
+    source: Source,
+    instance: Instance,
+    host: LinkHost,
+    /// `None` until a controller has told what is to be in force.
+    gateway: Option<Gateway>,
+    /// What a controller told last is not in force.
+    behind: bool,
     reloads: mpsc::Receiver<Told>,
     changes: mpsc::Receiver<Told>,
     moves: mpsc::Receiver<Told>,
@@ -109,6 +105,42 @@ struct Loop {
 }
 
 impl Loop {
+    /// With a site file its site is in force now; what a controller tells is when it tells it.
+    async fn begin(source: Source, instance: Instance) -> Result<Self> {
+        // From here on SIGHUP means a reload, also while starting.
+        let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let events = InterfaceEvents::subscribe()?;
+        let underlay = UnderlayEvents::subscribe()?;
+        let host = LinkHost::of_this_process(instance.directory().to_path_buf())
+            .context("cannot find gatewayd's own executable")?;
+        // One place each: what is told a second time before it was heard is the same news.
+        let (reload, reloads) = mpsc::channel(1);
+        let (change, changes) = mpsc::channel(1);
+        let (moved, moves) = mpsc::channel(1);
+        let mut looping = Self {
+            source,
+            instance,
+            host,
+            gateway: None,
+            behind: false,
+            reloads,
+            changes,
+            moves,
+            tasks: JoinSet::new(),
+            failure: None,
+            resting: 0,
+            swept: None,
+        };
+        if !looping.source.is_told() {
+            looping.establish().await?;
+        }
+        looping.tasks.spawn(listen_for_hangups(hangups, reload));
+        looping.tasks.spawn(listen_for_interfaces(events, change));
+        looping.tasks.spawn(listen_for_underlay(underlay, moved));
+        service_manager::ready(&looping.summary());
+        Ok(looping)
+    }
+
     async fn run(mut self) -> Result<()> {
         let mut terminations = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupts = signal(SignalKind::interrupt()).context("SIGINT")?;
@@ -121,7 +153,8 @@ impl Loop {
                 Some(told) = self.changes.recv() => self.heard(told).await,
                 _ = sweeps.tick() => self.sweep().await,
                 _ = looks.tick() => self.tend().await,
-                verdict = self.gateway.verdict() => self.judge(verdict).await,
+                verdict = verdict(&mut self.gateway) => self.judge(verdict).await,
+                () = self.source.changed() => self.take_orders().await,
                 Some(told) = self.moves.recv() => self.heard(told).await,
                 () = due(&mut watchdog) => service_manager::alive(),
                 _ = terminations.recv() => return end("SIGTERM"),
@@ -139,44 +172,98 @@ impl Loop {
         match told {
             Told::Reload => self.reload().await,
             Told::Interfaces => {
-                self.gateway.underlay_changed();
+                self.underlay_changed();
                 self.follow().await;
             }
             // Looked at with the next tick, so that a host with a busy routing daemon is not held up.
-            Told::Underlay => self.gateway.underlay_changed(),
+            Told::Underlay => self.underlay_changed(),
+        }
+    }
+
+    fn underlay_changed(&mut self) {
+        if let Some(gateway) = &mut self.gateway {
+            gateway.underlay_changed();
+        }
+    }
+
+    /// Brings in force what is wanted now.
+    async fn establish(&mut self) -> Result<()> {
+        let Some(Wanted { file, revision }) = self.source.wanted()? else { return Ok(()) };
+        tell_notes(&file);
+        match &mut self.gateway {
+            Some(gateway) => gateway.reload(file).await?,
+            None => {
+                let (instance, host) = (self.instance.clone(), self.host.clone());
+                let gateway = Gateway::start(file, instance, host).await?;
+                #[cfg(feature = "debug")]
+                self.tasks.spawn(tell_refusals(gateway.kernel_log()?));
+                self.gateway = Some(gateway);
+            }
+        }
+        self.behind = false;
+        self.source.report(|report| {
+            report.applied = revision;
+            report.refused = None;
+        });
+        Ok(())
+    }
+
+    /// Brings in force what a controller tells; what fails is tried again with each sweep.
+    async fn take_orders(&mut self) {
+        match self.establish().await {
+            Ok(()) => {
+                self.failure = None;
+                service_manager::status(&self.summary());
+            }
+            Err(error) => {
+                self.behind = true;
+                let error = format!("{error:#}");
+                self.source.report(|report| report.refused = Some(error.clone()));
+                if self.failure.as_ref() != Some(&error) {
+                    tracing::error!(
+                        %error,
+                        "could not bring in force what the controller tells; what was in force stays, trying again"
+                    );
+                    service_manager::status(&error);
+                    self.failure = Some(error);
+                }
+            }
+        }
+    }
+
+    fn summary(&self) -> String {
+        match &self.gateway {
+            Some(gateway) => gateway.summary(),
+            None => "waiting to be told by a controller what is to be in force".to_owned(),
         }
     }
 
     async fn reload(&mut self) {
         service_manager::reloading();
-        let path = self.gateway.file().path.clone();
-        let reloaded = match SiteFile::load(&path) {
-            Ok(file) => {
-                tell_notes(&file);
-                self.gateway.reload(file).await
-            }
-            Err(error) => Err(error.into()),
+        let reloaded = match self.source.reread() {
+            Ok(()) => self.establish().await,
+            Err(error) => Err(error),
         };
         match reloaded {
             Ok(()) => {
                 self.failure = None;
-                service_manager::ready(&self.gateway.summary());
+                service_manager::ready(&self.summary());
             }
             Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
+                let error = format!("{error:#}");
                 tracing::error!(%error, "reload failed; what was in force stays");
-                let status =
-                    format!("{}; the last reload failed, see the log", self.gateway.summary());
+                let status = format!("{}; the last reload failed, see the log", self.summary());
                 service_manager::ready(&status);
             }
         }
     }
 
     async fn follow(&mut self) {
-        match self.gateway.follow().await {
+        let Some(gateway) = &mut self.gateway else { return };
+        match gateway.follow().await {
             Ok(()) => {
-                if self.failure.take().is_some() {
-                    service_manager::status(&self.gateway.summary());
+                if !self.behind && self.failure.take().is_some() {
+                    service_manager::status(&self.summary());
                 }
             }
             Err(error) => {
@@ -195,7 +282,8 @@ impl Loop {
             self.resting -= 1;
             return;
         }
-        if let Err(error) = self.gateway.tend().await {
+        let Some(gateway) = &mut self.gateway else { return };
+        if let Err(error) = gateway.tend().await {
             self.resting = LOOKS_LEFT_OUT;
             let error = format!("{:#}", anyhow::Error::from(error));
             if self.failure.as_ref() != Some(&error) {
@@ -206,7 +294,8 @@ impl Loop {
     }
 
     async fn judge(&mut self, verdict: Verdict) {
-        if let Err(error) = self.gateway.judge(verdict).await {
+        let Some(gateway) = &mut self.gateway else { return };
+        if let Err(error) = gateway.judge(verdict).await {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::warn!(%error, "could not follow what became of a back end; trying again");
             self.failure = Some(error);
@@ -214,8 +303,18 @@ impl Loop {
     }
 
     async fn sweep(&mut self) {
-        self.gateway.look_at_neighbours().await;
-        if let Err(error) = self.gateway.look_after().await {
+        if self.behind {
+            self.take_orders().await;
+        }
+        let Some(gateway) = &mut self.gateway else { return };
+        gateway.look_at_neighbours().await;
+        if self.source.is_told() {
+            match gateway.links_up().await {
+                Ok(up) => self.source.report(|report| report.links_up = Some(up)),
+                Err(error) => tracing::debug!(%error, "cannot tell how many links are up"),
+            }
+        }
+        if let Err(error) = gateway.look_after().await {
             let error = format!("{:#}", anyhow::Error::from(error));
             if self.failure.as_ref() != Some(&error) {
                 tracing::warn!(%error, "could not put back what is missing; trying again");
@@ -224,7 +323,7 @@ impl Loop {
             }
         }
         self.sweep_flows();
-        if self.gateway.is_unsettled() {
+        if self.gateway.as_ref().is_some_and(Gateway::is_unsettled) {
             self.follow().await;
         }
     }
@@ -233,9 +332,10 @@ impl Loop {
         if self.swept.is_some_and(|(end, took)| end.elapsed() < took * REST) {
             return;
         }
+        let Some(gateway) = &mut self.gateway else { return };
         let begun = Instant::now();
         // Links and health checks go on meanwhile.
-        if let Err(error) = tokio::task::block_in_place(|| self.gateway.sweep()) {
+        if let Err(error) = tokio::task::block_in_place(|| gateway.sweep()) {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::warn!(%error, "could not sweep the flow table");
         }
@@ -312,6 +412,14 @@ fn every(period: Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
+}
+
+/// What became of a back end. Cancel safe.
+async fn verdict(gateway: &mut Option<Gateway>) -> Verdict {
+    match gateway {
+        Some(gateway) => gateway.verdict().await,
+        None => pending().await,
+    }
 }
 
 async fn due(interval: &mut Option<Interval>) {

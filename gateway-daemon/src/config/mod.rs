@@ -1,7 +1,9 @@
-//! The site file on disk, and what of it is carried out by netlink rather than by tables.
+//! The daemon's file on disk, and what of a site is carried out by netlink rather than by tables.
 //!
 //! Called by the daemon at start and on every reload, and by `gatewayd --check`. Nothing here
 //! changes the host. Every error is a fault of the operator's files: exit code 2.
+
+mod role;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,7 +13,8 @@ use std::path::{Path, PathBuf};
 use gateway_control::Plan;
 use gateway_control::model::{LinkKind, PublicKey, SiteModel};
 use gateway_control::plan::{DevicePlan, DialPlan, PeerPlan};
-use gateway_control::site_file::{self, MAX_LEN, SiteFileError};
+use gateway_control::site_file::{self, SiteFileError, ToldGateway};
+pub use role::{ControllerFile, GatewayFile, Role, SESSIONS, SOCKET, STORE, StoreChoice};
 
 use crate::link::{self, DeviceKey, Dialled, LinksWanted, PrivateKey, WantedPeer};
 use crate::netlink::InterfaceName;
@@ -43,6 +46,24 @@ pub enum ConfigError {
         path: PathBuf,
         /// All of them.
         faults: SiteFileError,
+    },
+    /// The file of a controller is no such thing.
+    #[error("file {}: {error}", .path.display())]
+    Notation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: Box<toml::de::Error>,
+    },
+    /// A value in the file of a controller makes no sense.
+    #[error("file {}: {key}: {error}", .path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and the remedy.
+        error: String,
     },
     /// The private key cannot be read.
     #[error(
@@ -86,14 +107,13 @@ pub enum ConfigError {
 }
 
 impl SiteFile {
-    /// Reads and checks the file at `path`.
+    /// Reads and checks the site file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |source| ConfigError::Read { path: path.into(), source };
-        let file = File::open(path).map_err(unreadable)?;
-        let mut text = String::new();
-        // One byte more than is allowed, so that the parser sees that it is too long.
-        file.take(MAX_LEN as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
-        let model = site_file::parse(&text)
+        Self::parse(path, &role::text(path)?)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let model = site_file::parse(text)
             .map_err(|faults| ConfigError::Content { path: path.into(), faults })?;
         Ok(Self { path: path.into(), model })
     }
@@ -130,8 +150,18 @@ impl SiteFile {
 
     /// A path as the site file writes it: relative to the site file.
     fn beside(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+        beside(&self.path, path)
     }
+}
+
+/// The public key of a gateway that is told its share, whose file is at `path`.
+pub fn public_key(path: &Path, gateway: &ToldGateway) -> Result<PublicKey, ConfigError> {
+    let key = read_private_key(&beside(path, gateway.facts.link.private_key_file.as_str()))?;
+    Ok(PublicKey::from(*key.public_key().as_bytes()))
+}
+
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
 }
 
 /// The name of an interface for netlink requests, which take fewer names than the kernel does.

@@ -1,0 +1,156 @@
+//! The controller from start to end, and the gateway in the same process if the host is one: they tell each other
+//! by channels what another gateway is told over a socket.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use nix::unistd::{Uid, User};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::source::{Source, Told, Wire};
+use super::{Loop, due, every};
+use crate::api::{self, Access, Listener};
+use crate::config::{ControllerFile, StoreChoice};
+use crate::controller::Controller;
+use crate::instance::Instance;
+use crate::service_manager;
+use crate::session::Sessions;
+use crate::store::Store;
+use crate::store::etcd::EtcdStore;
+use crate::store::sqlite::SqliteStore;
+
+/// Serves operators and gateways until it is told to end.
+pub(super) async fn serve(file: ControllerFile) -> Result<()> {
+    let mut terminations = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupts = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let store = open(&file.store).await?;
+    let description = store.description();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let controller = Arc::new(Controller::open(store, file.cooling, now).await?);
+    let access = access(&file)?;
+    let listener = Listener::bind(&file.socket)?;
+    tracing::info!(store = description, socket = %file.socket.display(), "the controller serves");
+
+    let (end, ending) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let (serving, mut until) = (Arc::clone(&controller), ending.clone());
+    tasks.spawn(async move {
+        let until = async move { until.wait_for(|end| *end).await.map_or((), |_| ()) };
+        api::serve(listener, serving, access, until).await.context("the API")
+    });
+    let following = Arc::clone(&controller);
+    tasks.spawn(async move { Err(anyhow!(following.follow().await)) });
+    let sessions = Listener::bind_private(&file.sessions)?;
+    let sessions = Sessions::new(sessions, Arc::clone(&controller));
+    tasks.spawn(async move { Err(sessions.serve().await).context("the socket of gateways") });
+    let has_gateway = file.gateway.is_some();
+    if let Some(gateway) = &file.gateway {
+        let (told, wire) = Told::new(&file.path, gateway)?;
+        let instance = Instance::new(gateway.facts.instance.clone());
+        tasks.spawn(carry(controller, wire));
+        tasks.spawn(gateway_beside(Source::Told(Box::new(told)), instance));
+    }
+    service_manager::ready(&format!("controller, {description}"));
+    let mut watchdog = service_manager::watchdog_interval().map(every);
+    loop {
+        tokio::select! {
+            _ = terminations.recv() => break,
+            _ = interrupts.recv() => break,
+            () = due(&mut watchdog), if !has_gateway => service_manager::alive(),
+            Some(ended) = tasks.join_next() => match ended {
+                // The gateway's loop hears of the same signals.
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => return Err(error),
+                Err(error) => return Err(error).context("a task of the controller ended"),
+            },
+        }
+    }
+    service_manager::stopping();
+    tracing::info!("ending; gateways go on with what they have");
+    // Nobody waits for it if the API has ended.
+    let _ = end.send(true);
+    drop(ending);
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok(Ok(())) => tasks.abort_all(),
+            Ok(Err(error)) => return Err(error),
+            Err(error) if error.is_cancelled() => {}
+            Err(error) => return Err(error).context("a task of the controller ended"),
+        }
+    }
+    Ok(())
+}
+
+fn access(file: &ControllerFile) -> Result<Access> {
+    let users = |key: &str, names: &[String]| -> Result<Vec<Uid>> {
+        let uid = |name: &String| {
+            let user = User::from_name(name).ok().flatten();
+            let user = user.with_context(|| {
+                let path = file.path.display();
+                format!(
+                    "file {path}: {key}: there is no user {name:?}; correct it, or add the user"
+                )
+            });
+            Ok(user?.uid)
+        };
+        names.iter().map(uid).collect()
+    };
+    let operators = users("api.operators", &file.operators)?;
+    let readers = users("api.readers", &file.readers)?;
+    Ok(Access::new(Uid::effective(), operators, readers))
+}
+
+async fn open(store: &StoreChoice) -> Result<Arc<dyn Store>> {
+    Ok(match store {
+        StoreChoice::Etcd(settings) => Arc::new(EtcdStore::connect(settings.clone()).await?),
+        StoreChoice::File(path, settings) if path.exists() => {
+            Arc::new(SqliteStore::open(path, *settings).await?)
+        }
+        StoreChoice::File(path, settings) => {
+            if let Some(directory) = path.parent() {
+                std::fs::create_dir_all(directory)
+                    .with_context(|| format!("cannot make {}", directory.display()))?;
+            }
+            tracing::info!(store = %path.display(), "there is no store yet; making an empty one");
+            Arc::new(SqliteStore::create(path, *settings).await?)
+        }
+    })
+}
+
+async fn gateway_beside(source: Source, instance: Instance) -> Result<()> {
+    let _lock = instance.lock()?;
+    Loop::begin(source, instance).await?.run().await
+}
+
+/// Carries orders and reports between a controller and a gateway of one process.
+async fn carry(controller: Arc<Controller>, mut wire: Wire) -> Result<()> {
+    loop {
+        let identity = wire.identity.borrow_and_update().clone();
+        let mut connection = controller.connect(identity).await?;
+        connection.report(wire.report.borrow_and_update().clone());
+        loop {
+            let orders = connection.orders();
+            wire.orders.send_if_modified(|now| {
+                let changed = now.as_ref() != Some(&orders);
+                *now = Some(orders);
+                changed
+            });
+            tokio::select! {
+                goes_on = connection.changed() => if !goes_on {
+                    bail!("another gateway connected for the same site; give each site one gateway")
+                },
+                heard = wire.report.changed() => {
+                    heard.context("the gateway ended")?;
+                    connection.report(wire.report.borrow_and_update().clone());
+                }
+                heard = wire.identity.changed() => {
+                    heard.context("the gateway ended")?;
+                    break;
+                }
+            }
+        }
+    }
+}
