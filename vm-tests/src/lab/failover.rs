@@ -17,23 +17,34 @@ const SPARE: &str = "spare";
 
 /// Shares the echo service out among two hosts and kills the server of one.
 pub fn back_end_fails_over(lab: &mut Lab) -> Result<String> {
+    if let Ok(operator) = lab.operator().cloned() {
+        operator.apply(&declared(TWO))?;
+        lab.wait_told()?;
+        let outcome = fail_over(lab, |_| Ok(()));
+        operator.apply(&declared(ONE))?;
+        lab.wait_told()?;
+        return outcome;
+    }
     let path = lab.gateway(&CLOUD).site_file();
     let before = fs::read_to_string(&path)?;
-    let outcome = fail_over(lab, &before);
+    let outcome = fail_over(lab, |lab| share_out(lab, &before));
     fs::write(&path, before)?;
     lab.gateway(&CLOUD).reload()?;
     outcome
 }
 
-fn fail_over(lab: &mut Lab, site_file: &str) -> Result<String> {
-    let mut command = Command::new(binaries::locate("traffic")?);
-    command.args(["serve", SPARE, &VISITOR.to_string()]);
-    let log = lab.directory("spare.log");
-    let mut spare = lab.site(&CLOUD).visitor.spawn(SPARE, &mut command, &log)?;
-    wait_for("the spare server to listen", BOUND, || {
-        let at = std::net::SocketAddrV4::new(VISITOR, ECHO_PORT);
-        lab.site(&CLOUD).visitor.run(|| traffic::connect(at).is_ok())
-    })?;
+const ONE: &str = "backends: [{address: 10.0.0.10}]";
+const TWO: &str = "backends: [{address: 10.0.0.10}, {address: 10.0.0.66}]\n  \
+                   health: {kind: tcp, interval: 1s, rise: 1, fall: 2}";
+
+/// The echo service as it is declared, with other back ends.
+fn declared(backends: &str) -> String {
+    let spec = "site: cloud\n  ports: [tcp/7007, udp/7007, sctp/7007]\n  number: 4";
+    format!("kind: Service\nmetadata: {{name: echo}}\nspec:\n  {spec}\n  {backends}\n")
+}
+
+/// Declares both back ends in the cloud's site file.
+fn share_out(lab: &mut Lab, site_file: &str) -> Result<()> {
     let at = site_file.find("name = \"echo\"").context("the echo service is declared")?;
     let (head, stanza) = site_file.split_at(at);
     let several = format!(
@@ -44,6 +55,19 @@ fn fail_over(lab: &mut Lab, site_file: &str) -> Result<String> {
     fs::write(lab.gateway(&CLOUD).site_file(), format!("{head}{stanza}"))?;
     let logged = lab.gateway(&CLOUD).reload()?;
     ensure!(!logged.contains("reload failed"), "{logged}");
+    Ok(())
+}
+
+fn fail_over(lab: &mut Lab, share_out: impl FnOnce(&mut Lab) -> Result<()>) -> Result<String> {
+    let mut command = Command::new(binaries::locate("traffic")?);
+    command.args(["serve", SPARE, &VISITOR.to_string()]);
+    let log = lab.directory("spare.log");
+    let mut spare = lab.site(&CLOUD).visitor.spawn(SPARE, &mut command, &log)?;
+    wait_for("the spare server to listen", BOUND, || {
+        let at = std::net::SocketAddrV4::new(VISITOR, ECHO_PORT);
+        lab.site(&CLOUD).visitor.run(|| traffic::connect(at).is_ok())
+    })?;
+    share_out(lab)?;
 
     let client = &lab.site(&EDGE_B).client;
     let open = || client.run(|| Conversation::open(ECHO.at(ECHO_PORT)))?;

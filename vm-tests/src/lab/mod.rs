@@ -229,6 +229,11 @@ impl Lab {
         self.operator.as_ref().context("this lab's deployment is in site files")
     }
 
+    /// Waits until every gateway has in force what a controller tells it, where there is one.
+    pub fn wait_told(&self) -> Result<()> {
+        self.operator.as_ref().map_or(Ok(()), Operator::wait_applied)
+    }
+
     /// Begins to watch the underlay and every LAN.
     pub fn sniff(&self) -> Result<Vec<(&'static str, Sniffer)>> {
         let mut sniffers = vec![("underlay", Sniffer::start(Wire::Underlay, &self.underlay)?)];

@@ -4,8 +4,8 @@
 //! They use the lab's own servers and clients and `ping`, so that a guest needs nothing more.
 
 use std::fs;
-use std::net::SocketAddrV4;
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -18,7 +18,7 @@ use super::plan::{
     GATEWAY, HTTP_PORT, Rule, SITES, ServicePlan, SitePlan, VISITOR,
 };
 use super::traffic::{self, Body, Conversation, Download};
-use super::wait::wait_unless_failed;
+use super::wait::{wait_unless_failed, wait_until};
 
 /// How long a refused client may be left without an answer before that counts as a refusal.
 const REFUSAL_BOUND: Duration = Duration::from_secs(2);
@@ -205,6 +205,7 @@ pub fn started_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
         }
         Ok(ready.iter().all(|ready| *ready))
     })?;
+    lab.wait_told()?;
     must_match(&download.finish()?, bytes)?;
     conversation.say("still here", ANSWER_BOUND).context("a connection older than the start")?;
     edges_call_cloud(lab).context("a new connection after the start")?;
@@ -237,6 +238,7 @@ pub fn upgraded_in_a_download(lab: &mut Lab, bytes: u64) -> Result<String> {
         })
         .with_context(|| format!("its log ends:\n{}", gateway.log_tail()))?;
     }
+    lab.wait_told()?;
     let (to, upgraded) = (abi(lab)?, carrying(lab, port)?);
     ensure!(from != to, "the map ABI is {to} before and after");
     must_match(&download.finish()?, bytes)?;
@@ -305,6 +307,33 @@ pub fn gateway_host_calls_cloud(lab: &mut Lab) -> Result<String> {
     let seen = conversation.greeting().to_owned();
     lab.forbid(RULE)?;
     Ok(format!("{GATEWAY} got through by presence0: {seen:?}; what no rule allows it is refused"))
+}
+
+/// One command exposes edge A's agent to edge B, whose client is allowed already, and the agent is
+/// reachable there; another ends it.
+pub fn exposed_and_withdrawn(lab: &mut Lab) -> Result<String> {
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 220);
+    const NAME: &str = "agent-a-to-b";
+    let operator = lab.operator()?.clone();
+    let (service, address) = (AGENT_A.reference(), ADDRESS.to_string());
+    operator.run(&["allow", EDGE_B.name, &service, "--name", NAME])?;
+    let client = lab.site(&EDGE_B).client.clone();
+    let call = || client.run(|| traffic::fetch(SocketAddrV4::new(ADDRESS, HTTP_PORT), "/"))?;
+    ensure!(call().is_err(), "it is reachable before it is exposed");
+    let begun = Instant::now();
+    let words = ["expose", &service, "--to", EDGE_B.name, "--address", &address, "--name", NAME];
+    operator.run(&words)?;
+    let said = wait_until("the agent to be reachable in edge B", ANSWER_BOUND, || Ok(call().ok()))?;
+    let took = begun.elapsed();
+    ensure!(said.contains(EDGE_A.name), "{said:?}");
+    operator.run(&["delete", &format!("exposure/{NAME}"), &format!("policy/{NAME}")])?;
+    lab.wait_told()?;
+    ensure!(call().is_err(), "it is reachable although the exposure is gone");
+    Ok(format!(
+        "gatewayctl {}: {:.1} s later {ADDRESS} said {said:?}; withdrawn, it is gone",
+        words.join(" "),
+        took.as_secs_f64()
+    ))
 }
 
 fn must_trace_refused(lab: &Lab) -> Result<String> {

@@ -25,12 +25,14 @@ const DOWNLOAD: u64 = 100_000_000;
 pub(crate) fn run(name: LabName) -> Result<ExitCode> {
     let mut report = Report::new();
     report.part("Three sites, all of them 10.0.0.0/24, the same addresses in each");
-    let mut lab = Lab::network_claimed_elsewhere(name.clone(), Choices::default())?;
+    let choices = Choices { declared: true, ..Choices::default() };
+    let mut lab = Lab::network_claimed_elsewhere(name.clone(), choices)?;
     let server = lab.site(&CLOUD).server.clone();
     let mut broker = Broker::launch(&server, SERVER, lab.directory("rabbitmq"))?;
-    let gateways = report.check("start a gatewayd in each site", || {
+    let gateways = report.check("start a gatewayd in each site, and declare what exists", || {
         lab.start_gateways()?;
-        Ok("ready, and every link has made its handshake".to_owned())
+        Ok("gatewayctl apply -f policies/examples/demo; every gateway has it, every link is up"
+            .to_owned())
     });
     if gateways {
         let servers = report.check("start RabbitMQ, Knot DNS, HTTP and echo servers", || {
@@ -94,13 +96,18 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
     });
     match scenario::rule_added_and_removed(lab) {
         Ok([added, removed]) => {
-            report.line("a rule for it is added, the gateways reload", Ok(added));
-            report.line("the rule is removed, the gateways reload", Ok(removed));
+            report.line("a policy for it is declared by gatewayctl", Ok(added));
+            report.line("the policy is deleted", Ok(removed));
         }
         Err(error) => {
-            report.line("a rule for it is added and removed", Err(error));
+            report.line("a policy for it is declared and deleted", Err(error));
         }
     }
+
+    report.part("A new service");
+    report.check("edge A's agent is exposed to edge B by one command", || {
+        scenario::exposed_and_withdrawn(lab)
+    });
 
     report.part("A back end that dies");
     report.check("one of two back ends in the cloud is killed", || {
@@ -108,7 +115,7 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
     });
 
     report.part("A daemon that dies");
-    report.check("every gatewayd is killed with -9 in the middle of a download", || {
+    report.check("every gatewayd, the controller too, is killed with -9 in a download", || {
         scenario::killed_in_a_download(lab, DOWNLOAD)
     });
     report.check("every gatewayd is started again in the middle of another", || {
