@@ -183,6 +183,24 @@ impl ResourceError {
         &self.faults
     }
 
+    /// Drops faults that would not be shown, once there are many, so that a long text of nothing but faults
+    /// takes little room; gives how many.
+    pub(super) fn keep_first(found: &mut Vec<(usize, Span, FaultKind)>) -> usize {
+        if found.len() < 10 * Self::SHOWN {
+            return 0;
+        }
+        found.sort_by_key(|(_, span, _)| span.start);
+        let dropped = found.len() - Self::SHOWN;
+        found.truncate(Self::SHOWN);
+        dropped
+    }
+
+    /// With faults that were found and dropped.
+    pub(super) fn and(mut self, dropped: usize) -> Self {
+        self.more += dropped;
+        self
+    }
+
     pub(super) fn new(text: &str, mut found: Vec<(usize, Span, FaultKind)>) -> Self {
         found.sort_by_key(|(_, span, _)| span.start);
         let more = found.len().saturating_sub(Self::SHOWN);

@@ -41,6 +41,7 @@ pub fn read(text: &str) -> Result<Vec<Declared>, ResourceError> {
         return Err(ResourceError::new("", vec![(1, 0..0, kind)]));
     }
     let (documents, mut faults) = documents(text);
+    let mut more = 0;
     let mut lines = Lines::new(text);
     let mut declared: Vec<Declared> = Vec::with_capacity(documents.len());
     let mut seen: BTreeMap<Key, usize> = BTreeMap::new();
@@ -51,6 +52,7 @@ pub fn read(text: &str) -> Result<Vec<Declared>, ResourceError> {
         let read = resource(document, &mut found);
         let faultless = found.is_empty();
         faults.extend(found.into_iter().map(|(span, kind)| (document.number, span, kind)));
+        more += ResourceError::keep_first(&mut faults);
         let Some(read) = read.filter(|_| faultless) else { continue };
         let Read { resource, fields, revision } = read;
         let key = resource.key();
@@ -65,7 +67,7 @@ pub fn read(text: &str) -> Result<Vec<Declared>, ResourceError> {
             }
         }
     }
-    if faults.is_empty() { Ok(declared) } else { Err(ResourceError::new(text, faults)) }
+    if faults.is_empty() { Ok(declared) } else { Err(ResourceError::new(text, faults).and(more)) }
 }
 
 /// Reads a text of one resource.

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{Method, Request, header};
+use axum::http::{Method, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -97,7 +97,8 @@ async fn answer(
         }
         Err(refused) => refused.into_response(),
     };
-    if !response.status().is_success() && !waits {
+    let is_slow = response.status() == StatusCode::REQUEST_TIMEOUT;
+    if !response.status().is_success() && !waits && !is_slow {
         body.discard().await;
     }
     Ok(response)
@@ -140,7 +141,6 @@ fn caller(parts: &mut Parts, server: &Server, needed: Role) -> Result<Caller, Re
 mod tests {
     use std::{env, fs, process};
 
-    use axum::http::StatusCode;
     use http_body_util::BodyExt as _;
 
     use super::*;

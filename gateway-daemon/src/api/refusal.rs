@@ -201,14 +201,25 @@ fn refused(problems: &[Problem]) -> Refused {
     } else {
         ErrorWord::Invalid
     };
-    let views = problems.iter().take(SHOWN).map(|problem| ProblemView {
+    let views = problems.iter().map(|problem| ProblemView {
         field: (!problem.field.is_empty()).then(|| problem.field.to_owned()),
         message: problem.error.to_string(),
         ..about(&problem.key)
     });
+    let views = views.chain(problems.iter().flat_map(dependants)).take(SHOWN);
     let mut refused = Refused::new(word, said(problems));
     refused.refusal.problems = views.collect();
     refused
+}
+
+/// Those that need a resource that is to go.
+fn dependants(problem: &Problem) -> Vec<ProblemView> {
+    let DeploymentError::InUse { by } = &problem.error else { return Vec::new() };
+    let views = by.iter().take(SHOWN).map(|key| ProblemView {
+        message: format!("it refers to {}; delete it as well, or change it", problem.key),
+        ..about(key)
+    });
+    views.collect()
 }
 
 fn conflict(conflicts: &[Conflict]) -> Refused {

@@ -160,11 +160,18 @@ async fn apply(
 ) -> Result<Response, Refused> {
     let Applying { dry_run, force, manager } = parse::applying(&uri)?;
     let whole = body::read(&server, body, MAX_LEN).await?;
-    let octets = whole.octets;
-    let declared = blocking(move || parse::documents(octets)).await??;
+    let place = Arc::clone(&caller.place);
+    let reading = Arc::clone(&server.reading).acquire_owned().await;
+    let read = blocking(move || {
+        // Reading goes on without its caller.
+        let _places = (place, reading);
+        (parse::documents(whole.octets), whole.turn)
+    });
+    let (declared, turn) = read.await?;
+    let declared = declared?;
     let manager = match manager {
         Some(manager) => manager,
-        None => user(caller.uid).await,
+        None => user(&server, caller.uid).await,
     };
     let author = Author { manager, force };
     let controller = Arc::clone(&server.controller);
@@ -174,7 +181,7 @@ async fn apply(
         } else {
             controller.apply(&declared, &author, now()).await
         };
-        drop(whole.turn);
+        drop(turn);
         done.map_err(|error| Refused::from(error).placed(&refusal::places(&declared)))
     });
     json(&server, &outcome(&done.await?)).await
@@ -207,7 +214,7 @@ async fn delete(
     let whole = body::read(&server, body, LONGEST).await?;
     let Removal { keys, dry_run } = parse::removal(&whole.octets)?;
     drop(whole);
-    let author = Author { manager: user(caller.uid).await, force: false };
+    let author = Author { manager: user(&server, caller.uid).await, force: false };
     let controller = Arc::clone(&server.controller);
     let done = finished(caller, async move {
         let done = if dry_run {
@@ -298,13 +305,17 @@ fn faulty(error: &tokio::task::JoinError) -> Refused {
 }
 
 /// The name of a user, as a manager's name.
-async fn user(uid: Uid) -> ManagerName {
-    let named = timeout(NAMING, spawn_blocking(move || User::from_uid(uid))).await;
-    let name = match named {
-        Ok(Ok(Ok(Some(user)))) => user.name.parse().ok(),
-        _ => None,
+async fn user(server: &Server, uid: Uid) -> ManagerName {
+    let named = async {
+        let place = Arc::clone(&server.naming).acquire_owned().await.ok()?;
+        let named = spawn_blocking(move || {
+            let named = User::from_uid(uid);
+            drop(place);
+            named
+        });
+        named.await.ok()?.ok()??.name.parse().ok()
     };
-    name.unwrap_or_else(|| {
+    timeout(NAMING, named).await.ok().flatten().unwrap_or_else(|| {
         format!("uid:{uid}").parse().expect("a word and a number are a manager's name")
     })
 }

@@ -23,6 +23,10 @@ use crate::controller::Controller;
 
 /// How long to wait when the system has no room for one more connection.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Bodies that are made resources of at once.
+const READING: usize = 2;
+/// Threads that wait for the host to name a user.
+const NAMING: usize = 4;
 /// Octets that one unit of what is held stands for.
 const UNIT: usize = 1 << 10;
 
@@ -39,6 +43,10 @@ pub(super) struct Server {
     pub(super) computing: Semaphore,
     /// One backup at once.
     pub(super) backups: Arc<Semaphore>,
+    /// Few bodies are made resources of at once, as that takes many times their room.
+    pub(super) reading: Arc<Semaphore>,
+    /// Few ask the host for a user's name at once, as it may take its time.
+    pub(super) naming: Arc<Semaphore>,
     callers: Mutex<Callers>,
     requests: Arc<Semaphore>,
     watches: Arc<Semaphore>,
@@ -136,6 +144,8 @@ impl Server {
             openapi: super::document(),
             computing: Semaphore::new(1),
             backups: places(1),
+            reading: places(READING),
+            naming: places(NAMING),
             callers: Mutex::new(Callers::new(settings.share)),
             requests: places(settings.requests),
             watches: places(settings.watches),

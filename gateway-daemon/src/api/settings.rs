@@ -45,7 +45,7 @@ impl Default for Settings {
             connections: 256,
             requests: 64,
             watches: 64,
-            large_bodies: 2,
+            large_bodies: 1,
             held: 256 << 20,
             share: Share {
                 connections: 64,

@@ -158,6 +158,11 @@ async fn what_is_in_use_is_not_deleted_and_those_that_need_it_are_named() {
         (Some("Service"), Some("files.cloud"))
     );
     assert!(problem["message"].as_str().unwrap().contains("policy edge-b-files"));
+    let dependants: Vec<_> = refused["problems"].as_array().unwrap()[1..]
+        .iter()
+        .map(|it| format!("{} {}", it["kind"].as_str().unwrap(), it["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(dependants, ["Exposure files-to-a", "Exposure files-to-b", "Policy edge-b-files"]);
     let both = [("site", "cloud"), ("policy", "edge-b-files")];
     api.delete(deletion(&both, false)).await.refuses(409, "in-use", "site cloud");
     let refused =

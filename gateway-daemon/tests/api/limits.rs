@@ -208,3 +208,24 @@ async fn watches_are_bounded_for_all_and_for_each() {
         until_not(&api, "/v1/watch", status).await;
     }
 }
+
+#[tokio::test]
+async fn the_server_ends_though_its_callers_do_not() {
+    let mut api = Api::within(Settings { grace: SHORT, ..settings() }).await;
+    let mut raws = Vec::new();
+    for begun in [
+        "",
+        "GET /v1/status HTTP/1.1\r\nhost: c\r\nx: ",
+        "POST /v1/apply HTTP/1.1\r\nhost: c\r\ncontent-length: 10\r\n\r\nkind",
+    ] {
+        let mut raw = Raw::connect(&api.socket()).await;
+        raw.send(begun).await;
+        raws.push(raw);
+    }
+    assert_eq!(api.get("/v1/status").await.status, 200);
+    api.end().await;
+    assert!(!api.socket().exists());
+    for mut raw in raws {
+        assert!(!raw.rest().await.starts_with("HTTP/1.1 2"));
+    }
+}
