@@ -19,8 +19,9 @@ use super::ApiError;
 
 /// Longest path of a socket: `sun_path` of unix(7) without its last octet.
 const LONGEST: usize = 107;
-/// What the socket is called while it is being made.
+/// What follows a socket's name in that of the directory that it is made in, and its name in there.
 const NEW: &str = ".new";
+const INSIDE: &str = "s";
 /// Its user and its group may open the socket. What they may do is for `Access` to say.
 const SHARED: u32 = 0o660;
 /// Its user alone may.
@@ -63,8 +64,8 @@ impl Listener {
         let failed = |doing: &'static str| {
             move |error: io::Error| ApiError::Io { path: path.to_owned(), doing, error }
         };
-        if path.as_os_str().len() + NEW.len() > LONGEST {
-            let most = LONGEST - NEW.len();
+        let most = LONGEST - NEW.len() - "/".len() - INSIDE.len();
+        if path.as_os_str().len() > most {
             return Err(ApiError::PathTooLong { path: path.to_owned(), most });
         }
         if let Some(directory) = path.parent() {
@@ -84,24 +85,13 @@ impl Listener {
             }
             Ok(_) => {}
         }
-        let mut new = path.as_os_str().to_owned();
-        new.push(NEW);
-        let new = PathBuf::from(new);
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("remove what an earlier start left beside it")(error));
-            }
-            _ => {}
-        }
+        let room = Room::new(path).map_err(failed("make room to make it in"))?;
+        let new = room.0.join(INSIDE);
         let socket = UnixListener::bind(&new).map_err(failed("make it"))?;
         let made = fs::set_permissions(&new, Permissions::from_mode(mode))
             .and_then(|()| fs::symlink_metadata(&new))
             .and_then(|made| fs::rename(&new, path).map(|()| (made.dev(), made.ino())));
-        let file = made.map_err(|error| {
-            // The first error is the one to tell of.
-            let _ = fs::remove_file(&new);
-            failed("make it")(error)
-        })?;
+        let file = made.map_err(failed("make it"))?;
         Ok(Self { socket, path: path.to_owned(), file, _lock: lock })
     }
 
@@ -118,6 +108,31 @@ impl Drop for Listener {
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!("{}: cannot remove it: {error}; remove it by hand", self.path.display());
+        }
+    }
+}
+
+/// A directory that nobody else may look into, beside a socket, where it is before it has its mode.
+struct Room(PathBuf);
+
+impl Room {
+    fn new(beside: &Path) -> io::Result<Self> {
+        let mut path = beside.as_os_str().to_owned();
+        path.push(NEW);
+        let path = PathBuf::from(path);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!("{}: cannot remove it: {error}; remove it by hand", self.0.display());
         }
     }
 }

@@ -21,7 +21,10 @@ async fn it_is_made_with_its_directory_for_its_user_and_group_and_removed() {
     assert_eq!((modes(&path), listener.path()), (0o660, path.as_path()));
     drop(listener);
     assert!(!path.exists());
-    Listener::bind(&path).unwrap();
+    let private = Listener::bind_private(&path).unwrap();
+    assert_eq!(modes(&path), 0o600);
+    drop(private);
+    assert!(!path.exists());
 }
 
 #[tokio::test]
@@ -45,9 +48,11 @@ async fn a_socket_that_is_served_without_the_lock_is_not_taken_and_a_stale_one_i
     assert!(matches!(error, ApiError::Served { .. }), "{error}");
     drop(other);
     assert!(path.exists(), "nobody removed it");
-    drop(UnixListener::bind(scratch.0.join("socket.new")).unwrap());
+    fs::create_dir(scratch.0.join("socket.new")).unwrap();
+    drop(UnixListener::bind(scratch.0.join("socket.new/s")).unwrap());
     let listener = Listener::bind(&path).unwrap();
     assert_eq!(modes(&path), 0o660);
+    assert!(!scratch.0.join("socket.new").exists());
     drop(listener);
     assert!(!path.exists());
 }
