@@ -33,7 +33,7 @@ pub struct Settings {
     pub patience: Duration,
     /// How long requests may go on once the server is to end.
     pub grace: Duration,
-    /// The least time between two lines of a watch.
+    /// The least time between two lines of a watch; more where making them takes long.
     pub watch_pause: Duration,
     /// Where backups are written before they are sent.
     pub scratch: PathBuf,
