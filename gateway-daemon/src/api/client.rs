@@ -25,9 +25,6 @@ use super::wire::{
     View, Watched,
 };
 
-/// Where a controller listens unless its file says otherwise.
-pub const SOCKET: &str = "/run/presence/controller.sock";
-
 /// How long the controller may take to answer, and a stream that has begun to go on inside of a line.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a connection may take.
@@ -48,8 +45,8 @@ pub struct Client {
 pub enum ClientError {
     /// Nobody listens.
     #[error(
-        "no controller answers at {} ({source}); start `gatewayd controller`, or name its socket with \
-         --controller", .socket.display()
+        "no controller answers at {} ({source}); start gatewayd with a controller's file, or name the \
+         socket with --controller", .socket.display()
     )]
     NoController {
         /// The socket.

@@ -194,7 +194,7 @@ fn a_controller_that_is_not_there_is_named() {
     let socket = scratch.path("no-socket");
     for words in [&["get", "sites"][..], &["status"], &["backup", &scratch.path("b")]] {
         let told = scratch.ctl_at(&socket, words, "").fails(1);
-        assert!(told.contains(&socket) && told.contains("gatewayd controller"), "{told}");
+        assert!(told.contains(&socket) && told.contains("a controller's file"), "{told}");
         assert!(told.contains("--controller"), "{told}");
     }
     let told = scratch.ctl_at(&socket, &["diff", "-f", "/no/such/file"], "").fails(2);

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::arguments::InitArguments;
 use super::build::client_networks;
 use super::usage::UsageError;
+use crate::config::{Role as DaemonRole, SOCKET, STORE};
 use crate::ctl::print::{Answer, yaml};
 
 const KEY_FILE: &str = "link.key";
@@ -60,7 +61,7 @@ impl Answer for Begun {
              {controller} written: what the controller and this host's gateway read\n\
              {resources} written: this site and its gateway, as resources\n\n\
              Next:\n\
-             \x20 1. start the controller:  gatewayd controller --config {controller}\n\
+             \x20 1. start the controller:  gatewayd --config {controller}\n\
              \x20 2. declare the site:      gatewayctl apply -f {resources}\n\
              \x20 3. look at it:            gatewayctl status\n\
              \x20 4. declare other sites:   gatewayctl site create --help\n"
@@ -87,17 +88,16 @@ pub(super) fn init(arguments: &InitArguments) -> Result<Begun> {
         private_key.get_public().to_base64().parse().context("the key's own notation")?;
     let resources = answers.resources(public_key)?;
     check(&resources)?;
+    let controller_file = directory.join(CONTROLLER_FILE);
+    let text = answers.controller_file();
+    DaemonRole::parse(&controller_file, &text)?;
     let planned = [
         Planned {
             path: directory.join(KEY_FILE),
             mode: 0o600,
             text: format!("{}\n", private_key.to_base64()),
         },
-        Planned {
-            path: directory.join(CONTROLLER_FILE),
-            mode: 0o644,
-            text: answers.controller_file(),
-        },
+        Planned { path: controller_file, mode: 0o644, text },
         Planned { path: directory.join(RESOURCES_FILE), mode: 0o644, text: documents(&resources)? },
     ];
     write(directory, &planned)?;
@@ -232,9 +232,9 @@ impl Answers {
             "# The controller of a deployment, and the gateway of site {site} on the same host.\n\
              mode = \"controller\"\n\n\
              [store]\n\
-             path = \"/var/lib/presence/store\"\n\n\
+             path = \"{STORE}\"\n\n\
              [api]\n\
-             socket = \"{socket}\"\n\
+             socket = \"{SOCKET}\"\n\
              operators = []    # user names that may change things, besides root\n\
              readers = []      # user names that may look\n\n\
              [gateway]\n\
@@ -247,7 +247,6 @@ impl Answers {
              private_key_file = \"{KEY_FILE}\"\n\
              listen_port = {port}\n",
             site = self.site,
-            socket = crate::api::client::SOCKET,
             gateway = quoted(self.gateway.as_str()),
             quoted_site = quoted(self.site.as_str()),
             lan = quoted(self.lan.as_str()),
@@ -307,6 +306,9 @@ mod tests {
 
     #[test]
     fn the_controllers_file_has_what_was_answered() {
+        let text = answers().controller_file();
+        let role = DaemonRole::parse(Path::new("x"), &text).unwrap();
+        assert!(matches!(role, DaemonRole::Controller(file) if file.gateway.is_some()));
         let file: toml::Table = answers().controller_file().parse().unwrap();
         assert_eq!(file["mode"].as_str(), Some("controller"));
         assert_eq!(file["gateway"]["site"].as_str(), Some("cloud"));

@@ -49,8 +49,9 @@ pub(crate) use usage::is_usage;
 
 use super::arguments::{Form, Output};
 use super::print::{print, say};
-use crate::api::client::{Client, SOCKET};
+use crate::api::client::Client;
 use crate::api::wire::EventQuery;
+use crate::config::SOCKET;
 
 /// Names the controller's socket where the command line does not.
 const VARIABLE: &str = "PRESENCE_CONTROLLER";
