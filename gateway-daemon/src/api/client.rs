@@ -45,25 +45,25 @@ pub struct Client {
 pub enum ClientError {
     /// Nobody listens.
     #[error(
-        "no controller answers at {} ({source}); start gatewayd with a controller's file, or name the \
+        "no controller answers at {} ({reason}); start gatewayd with a controller's file, or name the \
          socket with --controller", .socket.display()
     )]
     NoController {
         /// The socket.
         socket: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The socket cannot be used.
     #[error(
-        "controller at {}: cannot connect: {source}; run as root, or as a user whom the controller's file \
+        "controller at {}: cannot connect: {reason}; run as root, or as a user whom the controller's file \
          names", .socket.display()
     )]
     Connect {
         /// The socket.
         socket: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The connection ended before the answer did.
     #[error(
@@ -250,13 +250,13 @@ impl Client {
     }
 
     async fn connected(&self) -> Result<UnixStream, ClientError> {
-        let failed = |source: io::Error| {
+        let failed = |reason: io::Error| {
             let socket = self.socket.clone();
-            match source.kind() {
+            match reason.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    ClientError::NoController { socket, source }
+                    ClientError::NoController { socket, reason }
                 }
-                _ => ClientError::Connect { socket, source },
+                _ => ClientError::Connect { socket, reason },
             }
         };
         match timeout(CONNECTING, UnixStream::connect(&self.socket)).await {

@@ -53,7 +53,7 @@ impl Files {
 
     fn open(&mut self, path: &Path) -> Result<(), FilesError> {
         let opened = File::open(path);
-        let file = opened.map_err(|source| FilesError::Read { path: path.to_owned(), source })?;
+        let file = opened.map_err(|reason| FilesError::Read { path: path.to_owned(), reason })?;
         self.add(path, path.display().to_string(), file)
     }
 
@@ -62,7 +62,7 @@ impl Files {
         let room = MAX_LEN.saturating_sub(taken);
         let mut text = String::new();
         let limited = from.take(room as u64 + 1).read_to_string(&mut text);
-        limited.map_err(|source| FilesError::Read { path: path.to_owned(), source })?;
+        limited.map_err(|reason| FilesError::Read { path: path.to_owned(), reason })?;
         if text.len() > room {
             return Err(FilesError::TooLong { most: MAX_LEN });
         }
@@ -145,7 +145,7 @@ impl Files {
 
 /// The files of a directory that hold resources, by name.
 fn inside(directory: &Path) -> Result<Vec<PathBuf>, FilesError> {
-    let failed = |source| FilesError::Read { path: directory.to_owned(), source };
+    let failed = |reason| FilesError::Read { path: directory.to_owned(), reason };
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -44,8 +44,8 @@ pub(super) fn kind(word: &str) -> Result<Kind, UsageError> {
 pub(super) fn plural(kind: &str) -> String {
     let singular = kind.to_lowercase();
     match singular.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{singular}s"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+        _ => format!("{singular}s"),
     }
 }
 
@@ -146,6 +146,9 @@ mod tests {
             ("policy", Kind::Policy),
             ("pol", Kind::Policy),
             ("gw", Kind::Gateway),
+            ("Gateways", Kind::Gateway),
+            ("exposures", Kind::Exposure),
+            ("services", Kind::Service),
             ("svc", Kind::Service),
             ("exp", Kind::Exposure),
         ] {

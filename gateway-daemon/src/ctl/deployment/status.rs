@@ -28,7 +28,8 @@ impl Answer for Deployment {
             problems,
             more_problems,
         } = &self.status;
-        let counts = counts.iter().map(|(kind, count)| match count {
+        let counts = counts.iter().filter(|(_, count)| **count > 0);
+        let counts = counts.map(|(kind, count)| match count {
             1 => format!("1 {}", kind.to_lowercase()),
             count => format!("{count} {}", kinds::plural(kind)),
         });
@@ -97,7 +98,7 @@ mod tests {
 
     fn deployment(problems: &[&str], more: usize) -> Deployment {
         let status = json!({
-            "revision": 12, "store": "/var/lib/presence/store", "counts": {"Site": 2, "Gateway": 1},
+            "revision": 12, "store": "/var/lib/presence/store", "counts": {"Site": 2, "Gateway": 1, "Policy": 0},
             "sites": [
                 {"name": "cloud", "role": "cloud", "links": 1, "links_up": 1, "services": 2, "uses": 0,
                  "lag": 0, "gateway": {"site": "cloud", "gateway": "cloud-gw", "wanted": 12,

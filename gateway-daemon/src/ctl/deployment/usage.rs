@@ -83,12 +83,12 @@ pub(crate) enum UsageError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FilesError {
     /// One cannot be read.
-    #[error("{}: cannot read it: {source}; correct the name or its permissions", .path.display())]
+    #[error("{}: cannot read it: {reason}; correct the name or its permissions", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A directory without files.
     #[error("{}: no *.yaml, *.yml or *.json is in this directory; name another", .path.display())]
