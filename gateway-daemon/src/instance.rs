@@ -69,7 +69,7 @@ pub enum InstanceError {
         pid: String,
     },
     /// A file of its run directory failed us.
-    #[error("instance {instance}: cannot {doing} {}: {source}; run as root", .path.display())]
+    #[error("instance {instance}: cannot {doing} {}: {reason}; run as root", .path.display())]
     File {
         /// The instance.
         instance: InstanceName,
@@ -78,7 +78,7 @@ pub enum InstanceError {
         /// The file.
         path: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -230,7 +230,7 @@ impl Instance {
 
     fn failed(&self, doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstanceError {
         let (instance, path) = (self.name.clone(), path.to_path_buf());
-        move |source| InstanceError::File { instance, doing, path, source }
+        move |reason| InstanceError::File { instance, doing, path, reason }
     }
 }
 

@@ -110,6 +110,7 @@ fn a_site_file_that_cannot_be_read_is_named() {
     assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
     assert!(text.contains("/no/such/site.toml") && text.contains("--config"), "{text}");
+    assert_eq!(text.matches("os error 2").count(), 1, "{text}");
     let output = run(GATEWAYD, &["--config", "/"]);
     assert_eq!(output.status.code(), Some(2));
 }

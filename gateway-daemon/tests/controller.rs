@@ -425,13 +425,54 @@ async fn a_gateway_is_told_its_share_and_says_how_far_it_is() {
         public_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".parse().unwrap(),
         ..identity
     };
-    let none = one.connect(stranger).await.unwrap().orders().share.unwrap_err();
+    let mut strange = one.connect(stranger).await.unwrap();
+    let none = strange.orders().share.unwrap_err();
     assert!(none.contains("is declared with"), "{none}");
     assert!(!again.changed().await);
+    let (gateway, _) = state(&rabbitmq).await;
+    assert_eq!((gateway.state, gateway.why), (Progress::Refused, Some(none)));
+    drop(strange);
     assert_eq!(state(&rabbitmq).await.0.state, Progress::Absent);
     let reasons: Vec<_> = one.events(|it| it.about.name == "edge-a-gw", 10, NOW).await.unwrap();
     let reasons: Vec<_> = reasons.iter().map(|it| it.reason.as_str()).collect();
     for reason in ["Connected", "Refused", "Applied", "Disconnected"] {
         assert!(reasons.contains(&reason), "{reasons:?}");
     }
+}
+
+#[tokio::test]
+async fn no_other_gateway_takes_the_place_of_the_one_in_the_controllers_process() {
+    let scratch = Scratch::new("resides");
+    let store = open(&scratch.file()).await;
+    let one = controller(&store).await;
+    let declared = three_sites();
+    one.apply(&declared, &root(), NOW).await.unwrap();
+    let key = declared.iter().find_map(|it| match &it.resource {
+        Resource::Gateway(gateway) if gateway.name.as_str() == "cloud-gw" => {
+            Some(gateway.public_key)
+        }
+        _ => None,
+    });
+    let identity = identity("cloud-gw", key.unwrap());
+    let mut resident = one.reside(identity.clone()).await.unwrap();
+    let orders = resident.orders();
+    assert!(orders.share.is_ok());
+    let mut other = one.connect(identity.clone()).await.unwrap();
+    let none = other.orders().share.unwrap_err();
+    assert!(none.contains("site cloud runs in the controller's process"), "{none}");
+    other.report(Report {
+        refused: Some("what it says is of no account".into()),
+        ..Report::default()
+    });
+    resident.report(Report { applied: orders.revision, refused: None, links_up: None });
+    drop(other);
+    one.apply(&service("web"), &root(), NOW).await.unwrap();
+    assert!(resident.changed().await, "its place was taken");
+    let site = Key::new(Kind::Site, "cloud").unwrap();
+    let view = one.view(&site, NOW).await.unwrap().unwrap();
+    let cloud = view.status.gateways.iter().find(|it| it.site == "cloud").unwrap();
+    assert_eq!((cloud.state, &cloud.why), (Progress::Pending, &None));
+    // Once it has gone, another may have the site.
+    drop(resident);
+    assert!(one.connect(identity).await.unwrap().orders().share.is_ok());
 }

@@ -57,7 +57,7 @@ pub enum ClientError {
     /// The socket cannot be used.
     #[error(
         "controller at {}: cannot connect: {reason}; run as root, or as a user whom the controller's file \
-         names", .socket.display()
+         names and who is in the group of the socket", .socket.display()
     )]
     Connect {
         /// The socket.

@@ -32,12 +32,12 @@ pub struct SiteFile {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The site file cannot be read.
-    #[error("site file {}: cannot read it: {source}; name another with --config", .path.display())]
+    #[error("site file {}: cannot read it: {reason}; name another with --config", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The site file contains faults.
     #[error("site file {}:\n\n{faults}", .path.display())]
@@ -67,14 +67,14 @@ pub enum ConfigError {
     },
     /// The private key cannot be read.
     #[error(
-        "private key {}: cannot read it: {source}; make one with `wg genkey` or correct \
+        "private key {}: cannot read it: {reason}; make one with `wg genkey` or correct \
          link.private_key_file", .path.display()
     )]
     Key {
         /// The file.
         path: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Others than its owner can use the private key.
     #[error(
@@ -89,20 +89,20 @@ pub enum ConfigError {
         mode: u32,
     },
     /// The private key is none.
-    #[error("private key {}: {source}", .path.display())]
+    #[error("private key {}: {reason}", .path.display())]
     KeyContent {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: link::InvalidKey,
+        reason: link::InvalidKey,
     },
     /// An interface name that netlink requests cannot carry.
-    #[error("interface {name}: {source}; rename the interface or correct the site file")]
+    #[error("interface {name}: {reason}; rename the interface or correct the site file")]
     Interface {
         /// The name.
         name: gateway_control::model::InterfaceName,
         /// Why not.
-        source: crate::netlink::InvalidInterfaceName,
+        reason: crate::netlink::InvalidInterfaceName,
     },
 }
 
@@ -168,7 +168,7 @@ fn beside(file: &Path, path: &str) -> PathBuf {
 pub fn interface_name(
     name: &gateway_control::model::InterfaceName,
 ) -> Result<InterfaceName, ConfigError> {
-    name.as_str().parse().map_err(|source| ConfigError::Interface { name: name.clone(), source })
+    name.as_str().parse().map_err(|reason| ConfigError::Interface { name: name.clone(), reason })
 }
 
 /// A peer's key as links write it.
@@ -198,7 +198,7 @@ fn dialled(plan: DialPlan) -> Dialled {
 const LONGEST_KEY: u64 = 256;
 
 fn read_private_key(path: &Path) -> Result<PrivateKey, ConfigError> {
-    let unreadable = |source| ConfigError::Key { path: path.into(), source };
+    let unreadable = |reason| ConfigError::Key { path: path.into(), reason };
     // Not opened unless it is a file: opening a pipe would wait for its writer.
     let found = fs::metadata(path).map_err(unreadable)?;
     if !found.is_file() {
@@ -211,5 +211,5 @@ fn read_private_key(path: &Path) -> Result<PrivateKey, ConfigError> {
     }
     let mut text = String::new();
     file.take(LONGEST_KEY).read_to_string(&mut text).map_err(unreadable)?;
-    text.parse().map_err(|source| ConfigError::KeyContent { path: path.into(), source })
+    text.parse().map_err(|reason| ConfigError::KeyContent { path: path.into(), reason })
 }

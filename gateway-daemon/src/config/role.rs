@@ -318,7 +318,7 @@ fn toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, Co
 
 /// The text of a file, no longer than is allowed but for one byte, so that its parser sees that it is too long.
 pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
-    let unreadable = |source| ConfigError::Read { path: path.into(), source };
+    let unreadable = |reason| ConfigError::Read { path: path.into(), reason };
     let file = File::open(path).map_err(unreadable)?;
     let mut text = String::new();
     file.take(MAX_LEN as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;

@@ -33,12 +33,12 @@ pub enum ControllerError {
         attempts: u32,
     },
     /// A resource is too large for the store.
-    #[error("{key}: {source}; nothing was changed: divide it into several resources")]
+    #[error("{key}: {reason}; nothing was changed: divide it into several resources")]
     TooLarge {
         /// The resource.
         key: Key,
         /// What the store takes.
-        source: ValueError,
+        reason: ValueError,
     },
     /// The store holds something that no controller wrote.
     #[error(

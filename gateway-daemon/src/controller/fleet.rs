@@ -53,6 +53,8 @@ pub struct Connection {
     identity: Identity,
     number: u64,
     orders: watch::Receiver<Orders>,
+    /// Of one that came to a site whose gateway is in this process: nobody has anything to tell it.
+    _idle: Option<watch::Sender<Orders>>,
     clock: fn() -> u64,
 }
 
@@ -77,6 +79,8 @@ pub(super) struct Member {
     identity: Identity,
     /// Which connection it has; `None` if it has none now.
     number: Option<u64>,
+    /// Whether it is the gateway of the controller's own process, whose place no other takes.
+    resides: bool,
     orders: watch::Sender<Orders>,
     report: Report,
 }
@@ -88,6 +92,11 @@ impl Member {
 
     pub(super) fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Why there is nothing for it to apply.
+    pub(super) fn lacks_share(&self) -> Option<String> {
+        self.orders.borrow().share.as_ref().err().cloned()
     }
 }
 
@@ -140,15 +149,28 @@ impl Fleet {
         self: &Arc<Self>,
         identity: Identity,
         orders: Orders,
+        resides: bool,
         clock: fn() -> u64,
     ) -> Connection {
         let mut inner = self.inner();
         inner.connections += 1;
         let number = inner.connections;
+        let holder = inner.members.get(&identity.site);
+        if !resides && holder.is_some_and(|it| it.resides && it.is_connected()) {
+            let site = &identity.site;
+            let why = format!(
+                "the gateway of site {site} runs in the controller's process, and a site has one; correct \
+                 gateway.site of this one, or take [gateway] out of the controller's file"
+            );
+            let (sender, receiver) = watch::channel(Orders { share: Err(why), ..orders });
+            let (fleet, _idle) = (Arc::clone(self), Some(sender));
+            return Connection { fleet, identity, number, orders: receiver, _idle, clock };
+        }
         let (sender, receiver) = watch::channel(orders);
         let member = Member {
             identity: identity.clone(),
             number: Some(number),
+            resides,
             orders: sender,
             report: Report::default(),
         };
@@ -156,7 +178,8 @@ impl Fleet {
         inner.happened(&identity, clock(), "Connected", "it is connected to this controller");
         drop(inner);
         self.tell();
-        Connection { fleet: Arc::clone(self), identity, number, orders: receiver, clock }
+        let fleet = Arc::clone(self);
+        Connection { fleet, identity, number, orders: receiver, _idle: None, clock }
     }
 }
 

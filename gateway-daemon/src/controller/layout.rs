@@ -74,7 +74,7 @@ pub(super) fn write_resource(
     let Some((resource, managers)) = written else { return Ok(transaction.delete(at)) };
     let json = serde_json::to_vec(&Writing { resource, managers });
     let json = json.expect("a resource and its managers are text all through");
-    let too_large = |source| ControllerError::TooLarge { key: key.clone(), source };
+    let too_large = |reason| ControllerError::TooLarge { key: key.clone(), reason };
     Ok(transaction.put(at, Value::new(json).map_err(too_large)?))
 }
 

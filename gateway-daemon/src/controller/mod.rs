@@ -311,10 +311,17 @@ impl Controller {
         self.fleet.news()
     }
 
-    /// A gateway that is to be told its share from now on. Another connection of the same site ends.
+    /// A gateway that is to be told its share from now on. Another connection of the same site ends, unless it
+    /// is that of the gateway in this process.
     pub async fn connect(&self, identity: Identity) -> Result<Connection, ControllerError> {
         let orders = self.look(now(), |state| state.orders(&identity)).await?;
-        Ok(self.fleet.connect(identity, orders, now))
+        Ok(self.fleet.connect(identity, orders, false, now))
+    }
+
+    /// As [`Self::connect`], for the gateway in the controller's own process: no other takes its place.
+    pub async fn reside(&self, identity: Identity) -> Result<Connection, ControllerError> {
+        let orders = self.look(now(), |state| state.orders(&identity)).await?;
+        Ok(self.fleet.connect(identity, orders, true, now))
     }
 
     /// Writes a copy of the store as it is at one moment to a new file; gives its revision.

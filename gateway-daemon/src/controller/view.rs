@@ -82,6 +82,8 @@ fn gateway_state(state: &State, site: &SiteName, member: Option<&Member>) -> Gat
         let why = "it is not connected to this controller and goes on with what it has; see that its \
                    gatewayd runs and reaches the controller";
         (Progress::Absent, Some(why.to_owned()))
+    } else if let Some(why) = member.and_then(Member::lacks_share) {
+        (Progress::Refused, Some(why))
     } else if refused.is_some() {
         (Progress::Refused, refused)
     } else if applied.is_some_and(|applied| applied >= wanted) {

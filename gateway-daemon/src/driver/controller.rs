@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::source::{Source, Told, Wire};
 use super::{Loop, due, every};
 use crate::api::{self, Access, Listener};
-use crate::config::{ControllerFile, StoreChoice};
+use crate::config::{ConfigError, ControllerFile, StoreChoice};
 use crate::controller::Controller;
 use crate::instance::Instance;
 use crate::service_manager;
@@ -85,16 +85,15 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
 }
 
 fn access(file: &ControllerFile) -> Result<Access> {
-    let users = |key: &str, names: &[String]| -> Result<Vec<Uid>> {
+    let users = |key: &'static str, names: &[String]| -> Result<Vec<Uid>> {
         let uid = |name: &String| {
             let user = User::from_name(name).ok().flatten();
-            let user = user.with_context(|| {
-                let path = file.path.display();
-                format!(
-                    "file {path}: {key}: there is no user {name:?}; correct it, or add the user"
-                )
-            });
-            Ok(user?.uid)
+            let unknown = || ConfigError::Value {
+                path: file.path.clone(),
+                key,
+                error: format!("there is no user {name:?}; correct the name, or add the user"),
+            };
+            Ok(user.ok_or_else(unknown)?.uid)
         };
         names.iter().map(uid).collect()
     };
@@ -111,8 +110,13 @@ async fn open(store: &StoreChoice) -> Result<Arc<dyn Store>> {
         }
         StoreChoice::File(path, settings) => {
             if let Some(directory) = path.parent() {
-                std::fs::create_dir_all(directory)
-                    .with_context(|| format!("cannot make {}", directory.display()))?;
+                std::fs::create_dir_all(directory).map_err(|error| {
+                    let (store, directory) = (path.display(), directory.display());
+                    anyhow!(
+                        "store {store}: cannot make its directory {directory}: {error}; make it by hand, or \
+                         correct store.path"
+                    )
+                })?;
             }
             tracing::info!(store = %path.display(), "there is no store yet; making an empty one");
             Arc::new(SqliteStore::create(path, *settings).await?)
@@ -129,7 +133,7 @@ async fn gateway_beside(source: Source, instance: Instance) -> Result<()> {
 async fn carry(controller: Arc<Controller>, mut wire: Wire) -> Result<()> {
     loop {
         let identity = wire.identity.borrow_and_update().clone();
-        let mut connection = controller.connect(identity).await?;
+        let mut connection = controller.reside(identity).await?;
         connection.report(wire.report.borrow_and_update().clone());
         loop {
             let orders = connection.orders();
@@ -140,7 +144,7 @@ async fn carry(controller: Arc<Controller>, mut wire: Wire) -> Result<()> {
             });
             tokio::select! {
                 goes_on = connection.changed() => if !goes_on {
-                    bail!("another gateway connected for the same site; give each site one gateway")
+                    bail!("the controller has given the site of this process's gateway to another")
                 },
                 heard = wire.report.changed() => {
                     heard.context("the gateway ended")?;

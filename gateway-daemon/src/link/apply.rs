@@ -111,10 +111,10 @@ fn try_port(interface: &InterfaceName, port: u16) -> Result<(), LinkError> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(permission(interface, format!("listen on UDP port {port}")))
         }
-        Err(source) => Err(LinkError::WireGuard {
+        Err(reason) => Err(LinkError::WireGuard {
             interface: interface.clone(),
             doing: "listen on its UDP port",
-            source,
+            reason,
         }),
     }
 }

@@ -137,17 +137,17 @@ pub enum LinkError {
         interface: InterfaceName,
     },
     /// WireGuard refused.
-    #[error("link {interface}: cannot {doing}: {source}")]
+    #[error("link {interface}: cannot {doing}: {reason}")]
     WireGuard {
         /// The link device.
         interface: InterfaceName,
         /// What was tried.
         doing: &'static str,
         /// The answer.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A file of the link could not be used.
-    #[error("link {interface}: cannot {doing} {}: {source}", .path.display())]
+    #[error("link {interface}: cannot {doing} {}: {reason}", .path.display())]
     File {
         /// The link device.
         interface: InterfaceName,
@@ -156,7 +156,7 @@ pub enum LinkError {
         /// The file.
         path: PathBuf,
         /// The answer.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The kernel's routing netlink refused or failed.
     #[error(transparent)]

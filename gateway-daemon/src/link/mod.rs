@@ -235,11 +235,11 @@ async fn configure(
     apply::apply(interface, backend, &observed, change).await?;
     record::make_directory(&host.directory)
         .and_then(|()| ConfiguredEndpoints::from_peers(&settings.peers).store(&record, found.index))
-        .map_err(|source| LinkError::File {
+        .map_err(|reason| LinkError::File {
             interface: interface.clone(),
             doing: "write",
             path: record,
-            source,
+            reason,
         })?;
     if found.mtu != mtu {
         let set = netlink.set_mtu(found.index, mtu).await;
@@ -315,11 +315,11 @@ fn permission(interface: &InterfaceName, doing: String) -> LinkError {
 
 fn remove_file(interface: &InterfaceName, path: &Path) -> Result<(), LinkError> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LinkError::File {
+        Err(reason) if reason.kind() != io::ErrorKind::NotFound => Err(LinkError::File {
             interface: interface.clone(),
             doing: "remove",
             path: path.into(),
-            source,
+            reason,
         }),
         _ => Ok(()),
     }

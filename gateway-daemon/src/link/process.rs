@@ -59,17 +59,17 @@ pub(super) fn remove_socket_directory() {
 /// Finds out who serves the device of that name.
 pub(super) fn server(interface: &InterfaceName) -> Result<Server, LinkError> {
     let path = socket_path(interface);
-    let failed = |doing: &'static str, source: io::Error| match source.kind() {
+    let failed = |doing: &'static str, reason: io::Error| match reason.kind() {
         io::ErrorKind::PermissionDenied => LinkError::Permission {
             interface: interface.clone(),
             doing: format!("{doing} {}", path.display()),
         },
-        _ => LinkError::File { interface: interface.clone(), doing, path: path.clone(), source },
+        _ => LinkError::File { interface: interface.clone(), doing, path: path.clone(), reason },
     };
     match fs::symlink_metadata(&path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            let source = io::Error::other("it is not a socket; remove it");
-            return Err(failed("use", source));
+            let reason = io::Error::other("it is not a socket; remove it");
+            return Err(failed("use", reason));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Server::None),
@@ -160,11 +160,11 @@ pub(super) fn log_path(directory: &Path, interface: &InterfaceName) -> PathBuf {
 }
 
 fn spawn(interface: &InterfaceName, host: &LinkHost, log: &Path) -> Result<Child, LinkError> {
-    let failed = |doing, path: &Path, source| LinkError::File {
+    let failed = |doing, path: &Path, reason| LinkError::File {
         interface: interface.clone(),
         doing,
         path: path.into(),
-        source,
+        reason,
     };
     record::make_directory(&host.directory)
         .map_err(|error| failed("make", &host.directory, error))?;

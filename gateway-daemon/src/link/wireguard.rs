@@ -170,7 +170,7 @@ async fn blocking<T: Send + 'static>(
         // Nobody listens any more if the wait timed out.
         let _ = answer.send(alive.and_then(|()| call()));
     });
-    let failed = |source| LinkError::WireGuard { interface: interface.clone(), doing, source };
+    let failed = |reason| LinkError::WireGuard { interface: interface.clone(), doing, reason };
     let silent =
         || LinkError::Unresponsive { interface: interface.clone(), doing, waited: PATIENCE };
     match tokio::time::timeout(PATIENCE * 2, answered).await {

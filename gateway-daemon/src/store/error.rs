@@ -62,7 +62,7 @@ pub enum StoreError {
     /// It cannot be written; nothing of the transaction is there.
     #[error(
         "store {store}: nothing was written: {reason}; see that its file system is writable and \
-         has room (`df`), or compact the store, and try again"
+         has room (`df`) and that it may grow (store.most_bytes), and try again"
     )]
     Unwritable {
         /// The file.
@@ -83,7 +83,10 @@ pub enum StoreError {
         waited: Duration,
     },
     /// The engine failed in another way.
-    #[error("store {store}: cannot {doing}: {reason}; see the kernel's log for faults of its disk")]
+    #[error(
+        "store {store}: cannot {doing}: {reason}; see that it is a \
+         file, that gatewayd may write it and its directory, and the kernel's log for faults of its disk"
+    )]
     Engine {
         /// The file.
         store: PathBuf,

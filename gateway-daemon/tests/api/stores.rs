@@ -115,7 +115,7 @@ async fn a_store_that_is_full_says_so_and_has_all_of_what_it_took() {
         taken += 1;
         assert!(taken < 1000, "it never fills");
     };
-    refused.refuses(507, "store-full", "compact the store");
+    refused.refuses(507, "store-full", "store.most_bytes");
     assert_eq!(api.all("kind=service").await.len(), taken * 50);
 }
 

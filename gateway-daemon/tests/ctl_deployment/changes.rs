@@ -205,7 +205,7 @@ fn one_liners_declare() {
     let site = "site create edge-c --role edge --networks 10.0.0.0/24 --pool 10.0.0.192/26 --label tier=edge";
     assert_eq!(ctl(site).ok(), "site/edge-c created\n");
     let told = ctl(site).fails(1);
-    assert!(told.contains("there is a site edge-c already"), "{told}");
+    assert!(told.contains("site edge-c: there is one already"), "{told}");
     let key = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX4=";
     let gateway = format!("gateway create edge-c-gw --site edge-c --public-key {key}");
     assert_eq!(ctl(&gateway).ok(), "gateway/edge-c-gw created\n");

@@ -102,7 +102,7 @@ impl Session {
             Ok(_) => {
                 let key = resource.key();
                 bail!(
-                    "there is a {key} already; change it with `gatewayctl edit`, or delete it first"
+                    "{key}: there is one already; change it with `gatewayctl edit`, or delete it first"
                 );
             }
         }
