@@ -20,13 +20,14 @@ mod view;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gateway_control::deployment::Diff;
 use gateway_control::deployment::share::Share;
 use gateway_control::model::SiteName;
 use gateway_control::resource::{Declared, Key, Kind, ManagerName, Resource, Selector};
 use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
 
 use crate::api::wire::{DeploymentStatus, Event, View};
 use crate::store::{Outcome, Prefix, Revision, Store};
@@ -37,6 +38,8 @@ use state::{Prepared, State};
 
 /// How often a change is computed anew because another controller was faster.
 const ATTEMPTS: u32 = 16;
+/// How long a store that does not answer is left alone.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Declared resources, in a store and in memory.
 #[derive(Debug)]
@@ -329,21 +332,35 @@ impl Controller {
         Ok(self.store.backup(to).await?)
     }
 
-    /// Follows what other controllers of this store change, until the store fails.
+    /// Follows what other controllers of this store change, until the store fails for good. A store that cannot
+    /// be reached is tried again.
     pub async fn follow(&self) -> ControllerError {
+        let mut said = None;
         loop {
-            if let Err(error) = self.follow_once().await {
-                return error;
+            match self.follow_once(&mut said).await {
+                Ok(()) => {}
+                Err(ControllerError::Store(error)) if error.may_pass() => {
+                    let error = error.to_string();
+                    if said.as_ref() != Some(&error) {
+                        tracing::warn!(error, "the store does not answer; trying again");
+                        said = Some(error);
+                    }
+                    sleep(RETRY).await;
+                }
+                Err(error) => return error,
             }
         }
     }
 
-    async fn follow_once(&self) -> Result<(), ControllerError> {
+    async fn follow_once(&self, said: &mut Option<String>) -> Result<(), ControllerError> {
         let turn = Prefix::new(layout::turn().as_bytes())?;
         let mut watch = self.store.watch(&turn, self.store.revision().await?).await?;
         loop {
             // Whatever was changed before the watch began, or was seen by it.
             self.look(now(), |_| ()).await?;
+            if said.take().is_some() {
+                tracing::info!("the store answers again");
+            }
             match watch.next().await {
                 Ok(_) => {}
                 Err(crate::store::StoreError::Compacted { .. }) => return Ok(()),

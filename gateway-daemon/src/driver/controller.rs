@@ -36,8 +36,10 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
 
     let (end, ending) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    // What ends by itself when it is told to, and is waited for.
+    let mut ended_by_itself = JoinSet::new();
     let (serving, mut until) = (Arc::clone(&controller), ending.clone());
-    tasks.spawn(async move {
+    ended_by_itself.spawn(async move {
         let until = async move { until.wait_for(|end| *end).await.map_or((), |_| ()) };
         api::serve(listener, serving, access, until).await.context("the API")
     });
@@ -50,8 +52,8 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
     if let Some(gateway) = &file.gateway {
         let (told, wire) = Told::new(&file.path, gateway)?;
         let instance = Instance::new(gateway.facts.instance.clone());
-        tasks.spawn(carry(controller, wire));
-        tasks.spawn(gateway_beside(Source::Told(Box::new(told)), instance));
+        ended_by_itself.spawn(carry(controller, wire));
+        ended_by_itself.spawn(gateway_beside(Source::Told(Box::new(told)), instance));
     }
     service_manager::ready(&format!("controller, {description}"));
     let mut watchdog = service_manager::watchdog_interval().map(every);
@@ -60,12 +62,14 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
             _ = terminations.recv() => break,
             _ = interrupts.recv() => break,
             () = due(&mut watchdog), if !has_gateway => service_manager::alive(),
-            Some(ended) = tasks.join_next() => match ended {
-                // The gateway's loop hears of the same signals.
-                Ok(Ok(())) => break,
-                Ok(Err(error)) => return Err(error),
-                Err(error) => return Err(error).context("a task of the controller ended"),
-            },
+            // The gateway's loop hears of the same signals.
+            Some(ended) = ended_by_itself.join_next() => {
+                ended.context("a task of the controller ended")??;
+                break;
+            }
+            Some(ended) = tasks.join_next() => {
+                ended.context("a task of the controller ended")??;
+            }
         }
     }
     service_manager::stopping();
@@ -73,13 +77,8 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
     // Nobody waits for it if the API has ended.
     let _ = end.send(true);
     drop(ending);
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok(Ok(())) => tasks.abort_all(),
-            Ok(Err(error)) => return Err(error),
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => return Err(error).context("a task of the controller ended"),
-        }
+    while let Some(ended) = ended_by_itself.join_next().await {
+        ended.context("a task of the controller ended")??;
     }
     Ok(())
 }
@@ -129,7 +128,7 @@ async fn gateway_beside(source: Source, instance: Instance) -> Result<()> {
     Loop::begin(source, instance).await?.run().await
 }
 
-/// Carries orders and reports between a controller and a gateway of one process.
+/// Carries orders and reports between a controller and a gateway of one process, until the gateway ends.
 async fn carry(controller: Arc<Controller>, mut wire: Wire) -> Result<()> {
     loop {
         let identity = wire.identity.borrow_and_update().clone();
@@ -147,11 +146,15 @@ async fn carry(controller: Arc<Controller>, mut wire: Wire) -> Result<()> {
                     bail!("the controller has given the site of this process's gateway to another")
                 },
                 heard = wire.report.changed() => {
-                    heard.context("the gateway ended")?;
+                    if heard.is_err() {
+                        return Ok(());
+                    }
                     connection.report(wire.report.borrow_and_update().clone());
                 }
                 heard = wire.identity.changed() => {
-                    heard.context("the gateway ended")?;
+                    if heard.is_err() {
+                        return Ok(());
+                    }
                     break;
                 }
             }

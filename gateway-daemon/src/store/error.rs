@@ -171,6 +171,31 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the same may be done later: another server answers, or a lock is gone.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Refused { .. }
+            | Self::Uncertain { .. }
+            | Self::Busy { .. }
+            | Self::Unwritable { .. } => true,
+            Self::TooManyOperations { .. }
+            | Self::TooManyBytes { .. }
+            | Self::Compacted { .. }
+            | Self::Future { .. }
+            | Self::LeaseEnded { .. }
+            | Self::File(_)
+            | Self::Engine { .. }
+            | Self::Closed { .. }
+            | Self::Endpoint { .. }
+            | Self::AlienKey { .. }
+            | Self::OwnBackup { .. }
+            | Self::OldEtcd { .. } => false,
+        }
+    }
+}
+
 /// What helps against etcd's refusals that an operator may meet.
 fn remedy(reason: &str) -> &'static str {
     const TOO_LARGE: &str = "; raise its --max-request-bytes or lower the limit configured here";

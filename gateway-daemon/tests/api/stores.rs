@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gateway_control::deployment::allocation::COOLING;
+use gateway_control::resource;
+use gateway_daemon::controller::{Author, Controller};
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
 use gateway_daemon::store::{
     Cursor, Entry, Key, Lease, LeaseId, Limits, Outcome, Page, Prefix, Revision, Store, StoreError,
@@ -188,4 +191,42 @@ async fn a_watch_that_cannot_look_breaks_off_and_does_not_seem_to_end() {
     api.declare(services("web", 1, "", 80)).await;
     let next = tokio::time::timeout(PATIENCE, watch.frame()).await.expect("it breaks off");
     assert!(next.is_some_and(|frame| frame.is_err()));
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_reached_for_a_time_is_followed_again() {
+    let scratch = Scratch::new();
+    let store = scratch.store(SqliteSettings::default()).await;
+    let away = StoreError::Unreachable {
+        endpoints: "http://192.0.2.9:2379".into(),
+        doing: "watch",
+        reason: "no answer within 5 s".into(),
+    };
+    let failing =
+        Failing { store: Arc::clone(&store), with: Mutex::new(Some(away)), then: Mutex::default() };
+    let failing = Arc::new(failing);
+    let opened = |store| Controller::open(store, COOLING, 0);
+    let other = opened(store).await.unwrap();
+    let with = failing.with.lock().unwrap().take();
+    let one = opened(Arc::clone(&failing) as Arc<dyn Store>).await.unwrap();
+    *failing.with.lock().unwrap() = with;
+    let mut news = one.news();
+    let back = async {
+        // The first attempt fails; the one after it sees what another has done meanwhile.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let declared = resource::read(&site("cloud")).unwrap();
+        let author = Author { manager: "root".parse().unwrap(), force: false };
+        other.apply(&declared, &author, 0).await.unwrap();
+        news.mark_unchanged();
+        *failing.with.lock().unwrap() = None;
+        tokio::time::timeout(PATIENCE, news.changed()).await.unwrap().unwrap();
+    };
+    tokio::select! {
+        () = back => {}
+        error = one.follow() => panic!("{error}"),
+    }
+    let closed = StoreError::Closed { store: "/srv/store".into() };
+    *failing.with.lock().unwrap() = Some(closed);
+    let ended = tokio::time::timeout(PATIENCE, one.follow()).await.unwrap();
+    assert!(ended.to_string().contains("has been closed"), "{ended}");
 }

@@ -252,3 +252,21 @@ fn labels_are_set_and_removed() {
     ctl("label site edge-a a=b a-").fails(2);
     ctl("label site edge-z a=b").fails(1);
 }
+
+#[test]
+fn labels_that_several_set_at_once_are_all_there() {
+    let deployment = Deployment::of_three_sites();
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let deployment = &deployment;
+            scope.spawn(move || {
+                deployment.ctl(&["label", "site", "edge-a", &format!("n{number}=x")]).ok()
+            });
+        }
+    });
+    let selector = (0..6).map(|number| format!("n{number}=x")).collect::<Vec<_>>().join(",");
+    assert_eq!(
+        deployment.ctl(&["get", "site", "-l", &selector, "-o", "name"]).ok(),
+        "site/edge-a\n"
+    );
+}

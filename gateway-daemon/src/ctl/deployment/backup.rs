@@ -43,8 +43,8 @@ impl Answer for Restored {
             None => String::new(),
         };
         format!(
-            "{store} is what the backup holds, of revision {revision_of_backup}. Its revision is {revision} \
-             now, far above any that was given out since, so that every gateway takes it for new.\n\
+            "{store} is what the backup holds, of revision {revision_of_backup}. Revisions go on behind \
+             {revision}, far above any that was given out since, so that none is given out twice.\n\
              {replaced}Start the controller.\n"
         )
     }

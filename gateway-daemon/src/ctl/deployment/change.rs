@@ -20,7 +20,7 @@ use super::files::Files;
 use super::init::documents;
 use super::kinds::{self, Wanted};
 use super::outcome::{Told, named};
-use super::usage::{Incomparable, UsageError};
+use super::usage::{Incomparable, Refused, UsageError};
 use super::wait::{Awaited, wait};
 use crate::api::client::ClientError;
 use crate::api::wire::{ApplyQuery, Deletion, ErrorWord, Fate, Outcome, Reference, View};
@@ -30,6 +30,8 @@ use crate::ctl::print::{print, say, yaml};
 
 /// Up to so many resources are asked for one by one.
 const FEW: usize = 20;
+/// How often labels are set anew because somebody else changed the resource meanwhile.
+const LABEL_ATTEMPTS: usize = 16;
 
 impl Session {
     /// Applies files.
@@ -129,6 +131,17 @@ impl Session {
 
     /// Sets and removes labels.
     pub(super) async fn label(&self, arguments: &LabelArguments) -> Result<()> {
+        for _ in 1..LABEL_ATTEMPTS {
+            match self.label_once(arguments).await {
+                Err(error) if is_outrun(&error) => {}
+                done => return done,
+            }
+        }
+        self.label_once(arguments).await
+    }
+
+    /// Fails if the resource is changed between reading and writing it.
+    async fn label_once(&self, arguments: &LabelArguments) -> Result<()> {
         let LabelArguments { kind, name, labels, change } = arguments;
         let view = self.view(&kinds::one(kind, Some(name))?).await?;
         let changed = build::relabelled(&view.metadata.labels, labels)?;
@@ -266,6 +279,11 @@ fn manager(named: Option<&str>) -> String {
 /// Whether the controller has nothing of that name.
 pub(super) fn is_not_found(error: &ClientError) -> bool {
     matches!(error, ClientError::Refused(refusal) if refusal.error == ErrorWord::NotFound)
+}
+
+/// Whether somebody else changed the resource since it was read.
+fn is_outrun(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.is_outrun)
 }
 
 /// What was edited must be what was opened. What cannot be read here is left to the controller to refuse.

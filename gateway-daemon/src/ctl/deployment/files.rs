@@ -121,7 +121,9 @@ impl Files {
         let Refusal { error, message, problems } = refusal;
         let told: Vec<_> = problems.iter().map(|problem| self.told(problem)).collect();
         let text = if told.is_empty() { message } else { told.join("\n") };
-        Refused { text, error }.into()
+        let is_outrun =
+            problems.iter().any(|problem| problem.field.as_deref() == Some("metadata.revision"));
+        Refused { text, error, is_outrun }.into()
     }
 
     fn told(&self, problem: &ProblemView) -> String {

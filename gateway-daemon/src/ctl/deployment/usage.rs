@@ -118,6 +118,8 @@ pub(crate) struct Refused {
     pub text: String,
     /// What kind of refusal it is.
     pub error: ErrorWord,
+    /// Whether a resource was changed since it was read.
+    pub is_outrun: bool,
 }
 
 /// Files that could not be compared.
