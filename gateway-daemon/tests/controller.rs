@@ -403,6 +403,17 @@ async fn a_gateway_is_told_its_share_and_says_how_far_it_is() {
     assert_eq!(status.counts["Site"], 3);
     assert!(status.problems.iter().any(|it| it.contains("site cloud")), "{:?}", status.problems);
     assert!(status.problems.iter().any(|it| it.contains("1 of its 1 links are down")));
+    let cloud = status.sites.iter().find(|it| it.name == "cloud").unwrap();
+    assert_eq!(cloud.links, 2);
+    let lone = crate::declared(
+        "kind: Site\nmetadata: {name: edge-c}\nspec: {role: edge, clientNetworks: \
+                         [10.0.0.0/24], presencePool: 10.0.0.192/26}\n",
+    );
+    one.apply(&lone, &root(), NOW).await.unwrap();
+    let status = one.status(NOW).await.unwrap();
+    let links = |name: &str| status.sites.iter().find(|it| it.name == name).unwrap().links;
+    assert_eq!((links("cloud"), links("edge-c")), (2, 1), "a site without a gateway has no link");
+    assert!(status.problems.contains(&"site edge-c: it has no gateway; declare one".to_owned()));
 
     // Another controller changes what concerns it.
     let other = controller(&store).await;

@@ -100,6 +100,9 @@ fn gateways_go_on_without_the_controller_and_follow_it_again() -> Result<()> {
         operator.run(&["expose", &AGENT_A.reference(), "--to", "edge-b", "--address", &address])?;
         operator.wait_applied()?;
         ensure!(fetch(lab)?.contains(EDGE_A.name), "the restarted controller is not followed");
+        lab.gateway(&CLOUD).end()?;
+        lab.gateway(&EDGE_A).end()?;
+        ensure!(fetch(lab)?.contains(EDGE_A.name), "what is in force ended with the daemons");
         Ok(())
     })
 }

@@ -335,15 +335,13 @@ impl Controller {
     /// Follows what other controllers of this store change, until the store fails for good. A store that cannot
     /// be reached is tried again.
     pub async fn follow(&self) -> ControllerError {
-        let mut said = None;
+        let mut is_away = false;
         loop {
-            match self.follow_once(&mut said).await {
+            match self.follow_once(&mut is_away).await {
                 Ok(()) => {}
                 Err(ControllerError::Store(error)) if error.may_pass() => {
-                    let error = error.to_string();
-                    if said.as_ref() != Some(&error) {
-                        tracing::warn!(error, "the store does not answer; trying again");
-                        said = Some(error);
+                    if !std::mem::replace(&mut is_away, true) {
+                        tracing::warn!(%error, "the store does not answer; trying again");
                     }
                     sleep(RETRY).await;
                 }
@@ -352,13 +350,13 @@ impl Controller {
         }
     }
 
-    async fn follow_once(&self, said: &mut Option<String>) -> Result<(), ControllerError> {
+    async fn follow_once(&self, is_away: &mut bool) -> Result<(), ControllerError> {
         let turn = Prefix::new(layout::turn().as_bytes())?;
         let mut watch = self.store.watch(&turn, self.store.revision().await?).await?;
         loop {
             // Whatever was changed before the watch began, or was seen by it.
             self.look(now(), |_| ()).await?;
-            if said.take().is_some() {
+            if std::mem::take(is_away) {
                 tracing::info!("the store answers again");
             }
             match watch.next().await {

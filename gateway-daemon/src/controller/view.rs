@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gateway_control::deployment::Deployment;
 use gateway_control::deployment::share::{self, Item, ItemKey};
 use gateway_control::model::{GatewayName, SiteName};
 use gateway_control::resource::{Key, Kind, Resource};
@@ -76,7 +77,7 @@ fn gateway_state(state: &State, site: &SiteName, member: Option<&Member>) -> Gat
     let applied = report.and_then(|report| report.applied);
     let refused = report.and_then(|report| report.refused.clone());
     let (progress, why) = if gateway.is_none() {
-        let why = format!("site {site} has no gateway; declare one");
+        let why = "it has no gateway; declare one".to_owned();
         (Progress::Missing, Some(why))
     } else if !member.is_some_and(Member::is_connected) {
         let why = "it is not connected to this controller and goes on with what it has; see that its \
@@ -215,7 +216,7 @@ pub(super) fn deployment(state: &State, fleet: &Fleet, store: String) -> Deploym
             SiteStatus {
                 name: name.to_string(),
                 role: role(site),
-                links: deployment.neighbours(site).len(),
+                links: linked(deployment, site),
                 links_up: members.get(name).and_then(|member| member.report().links_up),
                 services: deployment.services_at(name).count(),
                 uses: deployment.used_by(name).count(),
@@ -254,6 +255,12 @@ pub(super) fn deployment(state: &State, fleet: &Fleet, store: String) -> Deploym
         problems,
         more_problems,
     }
+}
+
+/// To how many sites it is to have a link: to those that have a gateway.
+fn linked(deployment: &Deployment, site: &gateway_control::resource::Site) -> usize {
+    let neighbours = deployment.neighbours(site);
+    neighbours.iter().filter(|site| deployment.gateway_of(site).is_some()).count()
 }
 
 fn role(site: &gateway_control::resource::Site) -> String {

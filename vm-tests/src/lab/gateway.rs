@@ -25,6 +25,8 @@ use super::wait::{wait_for, wait_unless_failed};
 pub const START_BOUND: Duration = Duration::from_secs(120);
 /// Bound on one `gatewayctl`.
 pub const CTL_BOUND: Duration = Duration::from_secs(20);
+/// Bound on the end of a daemon that is told to end.
+const END_BOUND: Duration = Duration::from_secs(20);
 
 const LOG_LINES: usize = 25;
 const KEY_FILE: &str = "link.key";
@@ -243,6 +245,16 @@ impl Gateway {
     pub fn kill(&mut self) -> Result<()> {
         self.running()?.kill()?;
         self.process = None;
+        Ok(())
+    }
+
+    /// Ends `gatewayd` with SIGTERM; fails unless it says that it ended as it was told to.
+    pub fn end(&mut self) -> Result<()> {
+        let process = self.running()?;
+        process.signal(Signal::SIGTERM)?;
+        let status = process.wait(END_BOUND)?;
+        self.process = None;
+        ensure!(status.success(), "{status}; its log ends:\n{}", self.log_tail());
         Ok(())
     }
 
