@@ -1,8 +1,10 @@
 //! What shows resources: `get` in every form, `describe`, `status`, `event list`, `--watch`.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use gateway_daemon::api::client::Client;
 use serde_json::Value;
 
 use super::{Deployment, GATEWAYCTL, Scratch, lines};
@@ -251,4 +253,12 @@ fn command_lines_without_sense_are_refused() {
         let told = scratch.ctl_at(&scratch.path("no-socket"), words, "").fails(2);
         assert!(!told.contains("no controller answers"), "{words:?}: {told}");
     }
+}
+
+#[test]
+fn the_description_of_the_api_can_be_asked_for() {
+    let deployment = Deployment::empty();
+    let client = Client::new(Path::new(&deployment.socket()));
+    let document = deployment.runtime.block_on(client.openapi()).unwrap();
+    assert!(document["paths"]["/v1/apply"].is_object(), "{document}");
 }
