@@ -5,6 +5,8 @@
 
 #[path = "../../gateway-daemon/tests/store/conformance/mod.rs"]
 mod conformance;
+#[path = "store_etcd/controllers.rs"]
+mod controllers;
 #[path = "store_etcd/faults.rs"]
 mod faults;
 #[path = "store_etcd/proxy.rs"]

@@ -26,6 +26,7 @@ use crate::store::sqlite::SqliteStore;
 pub(super) async fn serve(file: ControllerFile) -> Result<()> {
     let mut terminations = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupts = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut hangups = signal(SignalKind::hangup()).context("SIGHUP")?;
     let store = open(&file.store).await?;
     let description = store.description();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -61,6 +62,10 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
         tokio::select! {
             _ = terminations.recv() => break,
             _ = interrupts.recv() => break,
+            _ = hangups.recv() => tracing::info!(
+                file = %file.path.display(),
+                "a gateway's part of the file is read again; the controller's is when gatewayd starts"
+            ),
             () = due(&mut watchdog), if !has_gateway => service_manager::alive(),
             // The gateway's loop hears of the same signals.
             Some(ended) = ended_by_itself.join_next() => {
