@@ -2,6 +2,7 @@
 //! half alone: no store, no gateway. One thread, whose own time on a processor is taken.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use gateway_control::deployment::allocation::Recorded;
@@ -26,7 +27,7 @@ pub fn rows() -> Result<Vec<Row>> {
     let mut small = build(TENTH)?;
     let mut large = build(WHOLE)?;
     let (seconds, peer_seconds) = (large.seconds, TENTHS * small.seconds);
-    let (mebioctets, peer_mebioctets) = (large.mebioctets, TENTHS * small.mebioctets);
+    let (mebioctets, peer_mebioctets) = (alone("whole")?, TENTHS * alone("tenth")?);
     let mut rows = vec![
         goals::COMPILE.measured(seconds, peer_seconds),
         goals::COMPILE_MEMORY.measured(mebioctets, peer_mebioctets),
@@ -46,6 +47,25 @@ pub fn rows() -> Result<Vec<Row>> {
     }
     rows.push(goals::REMOVAL.measured(removed(large.desired)?, TENTHS * removed(small.desired)?));
     Ok(rows)
+}
+
+/// MiB that a process had at most that did nothing but this, its resources included.
+fn alone(size: &str) -> Result<f64> {
+    let output = Command::new(std::env::current_exe()?).arg(size).output()?;
+    let output = String::from_utf8(output.stdout)?;
+    let line = output.lines().find_map(|line| line.strip_prefix(PEAK));
+    line.with_context(|| format!("no account of the {size}: {output}"))?.parse().context("a number")
+}
+
+/// What the line begins with that tells the most memory of a process.
+const PEAK: &str = "peak ";
+
+/// Builds the deployment `whole` or `tenth` in a process that measures nothing else, and tells its memory.
+pub fn process(size: &str) -> Result<Vec<Row>> {
+    let built = build(if size == "whole" { WHOLE } else { TENTH })?;
+    println!("{PEAK}{:.1}", memory("VmHWM:")?);
+    drop(built);
+    Ok(Vec::new())
 }
 
 /// Seconds in which all is removed by one change.
@@ -103,29 +123,22 @@ impl Cpu {
 struct Built {
     desired: Desired,
     seconds: f64,
-    mebioctets: f64,
 }
 
 fn build(size: Size) -> Result<Built> {
     let changes = size.changes()?;
     let resources = changes.len();
-    let before = memory("VmRSS:")?;
-    // The high-water mark begins anew here (proc(5), clear_refs).
-    fs::write("/proc/self/clear_refs", "5").context("/proc/self/clear_refs")?;
     let begun = Cpu::now()?;
     let (desired, checked) = whole(changes)?;
     let seconds = begun.seconds()?;
-    let peak = memory("VmHWM:")?;
-    let mebioctets = peak - before;
     let shares = desired.deployment().sites().keys().filter_map(|site| desired.share(site));
     let items: usize = shares.map(|share| share.items().len()).sum();
     println!(
         "# {} sites, {} services, {} rules: {resources} resources, {items} items of shares; checked after \
-         {checked:.2} s, all computed after {seconds:.2} s; at most {mebioctets:.0} MiB, {peak:.0} MiB with the \
-         resources as they are put in",
+         {checked:.2} s, all computed after {seconds:.2} s",
         size.sites, size.services, size.rules
     );
-    Ok(Built { desired, seconds, mebioctets })
+    Ok(Built { desired, seconds })
 }
 
 /// All resources checked, everything allocated, every share computed; and the seconds of the first.

@@ -36,113 +36,130 @@ pub fn rows() -> Result<Vec<Row>> {
 
 async fn sqlite(scratch: &Scratch) -> Result<Vec<Row>> {
     let path = scratch.0.join("ours");
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::create(&path, SqliteSettings::default()).await?);
-    let mut bare = BareSqlite::new(&scratch.0.join("bare"))?;
-    let (mut ours, mut theirs) = (Figures::default(), Figures::default());
-    for _ in 0..ROUNDS {
-        ours.round(&store).await?;
-        let begun = Instant::now();
-        for n in 0..WRITES {
-            let begun = Instant::now();
-            bare.write(&key(n), &VALUE)?;
-            theirs.latencies.push(micros(begun));
-        }
-        let rate = rate(WRITES, begun);
-        theirs.rates.push(rate);
-        // A connection does one thing after the other, whoever asks.
-        theirs.together.push(rate);
-    }
-    Ok(ours.rows(&theirs, "SQLite", goals::SQLITE))
+    let store = SqliteStore::create(&path, SqliteSettings::default()).await?;
+    let bare = Bare::Sqlite(BareSqlite::new(&scratch.0.join("bare"))?);
+    measured(Arc::new(store), bare, goals::SQLITE).await
 }
 
 async fn etcd(scratch: &Scratch) -> Result<Vec<Row>> {
     let server = Etcd::start(&scratch.0.join("etcd")).await?;
-    let store: Arc<dyn Store> = Arc::new(server.connect().await?);
-    let bare = BareEtcd::connect(server.endpoint()).await?;
-    let (mut ours, mut theirs) = (Figures::default(), Figures::default());
+    let store = server.connect().await?;
+    let bare = Bare::Etcd(BareEtcd::connect(server.endpoint()).await?);
+    measured(Arc::new(store), bare, goals::ETCD).await
+}
+
+async fn measured(store: Arc<dyn Store>, mut bare: Bare, goals: [Goal; 4]) -> Result<Vec<Row>> {
+    let [mut ours, mut theirs, mut seen, mut beside] = [const { Vec::new() }; 4];
+    let [mut ours_together, mut theirs_together] = [const { Vec::new() }; 2];
     for _ in 0..ROUNDS {
-        ours.round(&store).await?;
-        let begun = Instant::now();
+        // In turn, and who is first in turn, so that whatever else the disk does meets both.
         for n in 0..WRITES {
+            if n % 2 == 0 {
+                theirs.push(bare.write(n).await?);
+            }
             let begun = Instant::now();
-            bare.write(key(n), VALUE.to_vec()).await?;
-            theirs.latencies.push(micros(begun));
-        }
-        theirs.rates.push(rate(WRITES, begun));
-        let write = |n| {
-            let bare = bare.clone();
-            async move { bare.write(key(n), VALUE.to_vec()).await }
-        };
-        theirs.together.push(together(write).await?);
-    }
-    Ok(ours.rows(&theirs, "etcd", goals::ETCD))
-}
-
-/// What was measured on one side.
-#[derive(Default)]
-struct Figures {
-    /// Writes a second, one after the other.
-    rates: Vec<f64>,
-    /// Writes a second of several writers.
-    together: Vec<f64>,
-    /// Microseconds from the beginning of a write until it is known: to who watches for it on our side, to who
-    /// wrote it on the other.
-    latencies: Vec<f64>,
-}
-
-impl Figures {
-    async fn round(&mut self, store: &Arc<dyn Store>) -> Result<()> {
-        let begun = Instant::now();
-        for n in 0..WRITES {
             write(store.as_ref(), n).await?;
+            ours.push(micros(begun));
+            if n % 2 == 1 {
+                theirs.push(bare.write(n).await?);
+            }
         }
-        self.rates.push(rate(WRITES, begun));
+        watched(&store, &mut bare, &mut seen, &mut beside).await?;
         let one = |n| {
-            let store = Arc::clone(store);
+            let store = Arc::clone(&store);
             async move { write(store.as_ref(), n).await.map(drop) }
         };
-        self.together.push(together(one).await?);
-        self.watched(store).await
+        ours_together.push(together(one).await?);
+        theirs_together.push(bare.together().await?);
     }
+    println!(
+        "# {}: {} writes, {} watched; p50 {:.0} us, bare {:.0} us, watched {:.0} us",
+        store.description(),
+        ours.len(),
+        seen.len(),
+        median(&ours),
+        median(&theirs),
+        median(&seen),
+    );
+    let rate = |latencies: &[f64]| latencies.len() as f64 * 1e6 / latencies.iter().sum::<f64>();
+    let late = |latencies: &[f64]| percentile(latencies, 99);
+    let [one, several, middle, slow] = goals;
+    Ok(vec![
+        one.measured(rate(&ours), rate(&theirs)),
+        several.measured(median(&ours_together), median(&theirs_together)),
+        middle.measured(median(&seen), median(&beside)),
+        slow.measured(late(&seen), late(&beside)),
+    ])
+}
 
-    async fn watched(&mut self, store: &Arc<dyn Store>) -> Result<()> {
-        let mut watch = store.watch(&Prefix::all(), store.revision().await?).await?;
-        let (seen, mut known) = mpsc::channel(WRITES);
-        let watcher = tokio::spawn(async move {
-            for _ in 0..WRITES {
-                let changes = watch.next().await?;
-                // Who has ended takes nothing more.
-                let _ = seen.send((changes.revision, Instant::now())).await;
-            }
-            Ok::<_, anyhow::Error>(())
-        });
-        for n in 0..WRITES {
-            let begun = Instant::now();
-            let revision = write(store.as_ref(), n).await?;
-            let (found, at) = known.recv().await.context("the watch has ended")?;
-            if found != revision {
-                bail!("the watch shows {found}, and {revision} was written");
-            }
-            self.latencies.push((at - begun).as_secs_f64() * 1e6);
+/// Microseconds from the beginning of each write until a watch has given it; and of a bare write before or after.
+async fn watched(
+    store: &Arc<dyn Store>,
+    bare: &mut Bare,
+    seen: &mut Vec<f64>,
+    beside: &mut Vec<f64>,
+) -> Result<()> {
+    let mut watch = store.watch(&Prefix::all(), store.revision().await?).await?;
+    let (tell, mut known) = mpsc::channel(WRITES);
+    let watcher = tokio::spawn(async move {
+        for _ in 0..WRITES {
+            let changes = watch.next().await?;
+            // Who has ended takes nothing more.
+            let _ = tell.send((changes.revision, Instant::now())).await;
         }
-        watcher.await?
+        Ok::<_, anyhow::Error>(())
+    });
+    for n in 0..WRITES {
+        if n % 2 == 0 {
+            beside.push(bare.write(n).await?);
+        }
+        let begun = Instant::now();
+        let revision = write(store.as_ref(), n).await?;
+        let (found, at) = known.recv().await.context("the watch has ended")?;
+        if found != revision {
+            bail!("the watch shows {found}, and {revision} was written");
+        }
+        seen.push((at - begun).as_secs_f64() * 1e6);
+        if n % 2 == 1 {
+            beside.push(bare.write(n).await?);
+        }
+    }
+    watcher.await?
+}
+
+/// The engine without our layer.
+enum Bare {
+    Sqlite(BareSqlite),
+    Etcd(BareEtcd),
+}
+
+impl Bare {
+    /// Microseconds of one write.
+    async fn write(&mut self, n: usize) -> Result<f64> {
+        let begun = Instant::now();
+        match self {
+            Self::Sqlite(bare) => bare.write(&key(n), &VALUE)?,
+            Self::Etcd(bare) => bare.write(key(n), VALUE.to_vec()).await?,
+        }
+        Ok(micros(begun))
     }
 
-    fn rows(&self, theirs: &Self, name: &str, goals: [Goal; 4]) -> Vec<Row> {
-        let [one, several, middle, slow] = goals;
-        println!(
-            "# {name}: {} writes on each side, p50 of the bare write {:.0} us",
-            ROUNDS * WRITES,
-            median(&theirs.latencies)
-        );
-        let late = |figures: &Self| percentile(&figures.latencies, 99);
-        vec![
-            one.measured(median(&self.rates), median(&theirs.rates)),
-            several.measured(median(&self.together), median(&theirs.together)),
-            middle.measured(median(&self.latencies), median(&theirs.latencies)),
-            slow.measured(late(self), late(theirs)),
-        ]
+    /// Writes a second of several writers. A connection to SQLite does one thing after the other, whoever asks.
+    async fn together(&mut self) -> Result<f64> {
+        match self {
+            Self::Sqlite(bare) => {
+                let begun = Instant::now();
+                (0..WRITES).try_for_each(|n| bare.write(&key(n), &VALUE))?;
+                Ok(rate(WRITES, begun))
+            }
+            Self::Etcd(bare) => {
+                let write = |n| {
+                    let bare = bare.clone();
+                    async move { bare.write(key(n), VALUE.to_vec()).await }
+                };
+                together(write).await
+            }
+        }
     }
 }
 

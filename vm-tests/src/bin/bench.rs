@@ -44,6 +44,7 @@ fn measure(group: &str) -> Result<Vec<Row>> {
         "policies" => compile::policies_row(),
         "compile" => compile::rows(),
         "store" => store::rows(),
+        "whole" | "tenth" => compile::process(group),
         other => anyhow::bail!("there is no group {other}"),
     }
 }
