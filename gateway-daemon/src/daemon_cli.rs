@@ -7,16 +7,20 @@ use clap::{Args, Parser, Subcommand};
 use crate::logging::LogFormat;
 use crate::netlink::InterfaceName;
 
-/// The Presence gateway daemon: puts a site file in force and keeps it so.
+/// The Presence daemon: a gateway, a controller, or both, as the key `mode` of its file says.
+///
+/// A gateway puts in force, and keeps so, what its site file says, or what a controller tells it. A controller keeps
+/// what operators declare with gatewayctl, and tells gateways what of it is theirs.
 ///
 /// The data path is in the kernel and outlives the daemon: ending or killing gatewayd changes
 /// nothing for traffic. `gatewayctl detach` removes the data path.
 ///
-/// SIGHUP reads the site file again; one with faults is reported and what is in force stays.
+/// SIGHUP reads the file again as far as it is about a gateway; one with faults is reported and what is in force
+/// stays.
 /// SIGTERM and SIGINT end the daemon. RUST_LOG sets the log level (error, warn, info, debug, trace; default
 /// info).
 ///
-/// Exit codes: 0 ended by a signal, 2 a fault in the site file or the key file, 1 anything else.
+/// Exit codes: 0 ended by a signal, 2 a fault in the file or the key file, 1 anything else.
 #[derive(Debug, Parser)]
 #[command(name = "gatewayd", version, args_conflicts_with_subcommands = true)]
 #[command(subcommand_negates_reqs = true)]
@@ -32,10 +36,10 @@ pub struct DaemonArguments {
 /// How to run the daemon.
 #[derive(Args, Clone, Debug)]
 pub struct RunArguments {
-    /// The site file.
+    /// Its file: a site file, or that of a controller or of a gateway that follows one.
     #[arg(long, value_name = "FILE", required = true)]
     pub config: Option<PathBuf>,
-    /// Only read the site file and print what it comes to, every default filled in. Needs no
+    /// Only read the file and print what it comes to, every default filled in. Needs no
     /// rights and changes nothing.
     #[arg(long)]
     pub check: bool,
