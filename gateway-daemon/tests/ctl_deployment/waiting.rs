@@ -1,4 +1,4 @@
-//! `apply --wait`: until gateways have applied a change.
+//! `--wait`: until gateways have applied a change.
 
 use std::sync::Arc;
 
@@ -53,6 +53,12 @@ fn it_ends_when_all_gateways_have_applied_the_change() {
     assert_eq!(deployment.ctl_with(&words, &other).ok(), "policy/new changed\n");
     let told = deployment.ctl(&["get", "policy/new", "-o", "json"]).json();
     assert_eq!(told["status"]["conditions"][0]["status"], "True");
+    let expose = ["expose", "agent.edge-a", "--to", "edge-b", "--name", "one", "--wait=10s"];
+    assert_eq!(deployment.ctl(&expose).ok(), "exposure/one created\n");
+    let told = deployment.ctl(&["get", "exposure/one", "-o", "json"]).json();
+    assert_eq!(told["status"]["conditions"][0]["status"], "True");
+    let delete = ["delete", "exposure/one", "--wait=10s"];
+    assert_eq!(deployment.ctl(&delete).ok(), "exposure/one deleted\n");
     let labelled = other.replace("{name: new}", "{name: new, labels: {a: b}}");
     assert_eq!(deployment.ctl_with(&words, &labelled).ok(), "policy/new changed\n");
 }

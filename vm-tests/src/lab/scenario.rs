@@ -18,7 +18,7 @@ use super::plan::{
     GATEWAY, HTTP_PORT, Rule, SITES, ServicePlan, SitePlan, VISITOR,
 };
 use super::traffic::{self, Body, Conversation, Download};
-use super::wait::{wait_unless_failed, wait_until};
+use super::wait::wait_unless_failed;
 
 /// How long a refused client may be left without an answer before that counts as a refusal.
 const REFUSAL_BOUND: Duration = Duration::from_secs(2);
@@ -322,8 +322,8 @@ pub fn exposed_and_withdrawn(lab: &mut Lab) -> Result<String> {
     ensure!(call().is_err(), "it is reachable before it is exposed");
     let begun = Instant::now();
     let words = ["expose", &service, "--to", EDGE_B.name, "--address", &address, "--name", NAME];
-    operator.run(&words)?;
-    let said = wait_until("the agent to be reachable in edge B", ANSWER_BOUND, || Ok(call().ok()))?;
+    operator.run(&[&words[..], &["--wait"]].concat())?;
+    let said = call().context("once the gateways have it")?;
     let took = begun.elapsed();
     ensure!(said.contains(EDGE_A.name), "{said:?}");
     operator.run(&["delete", &format!("exposure/{NAME}"), &format!("policy/{NAME}")])?;

@@ -99,6 +99,18 @@ pub struct ChangeArguments {
     pub manager: Option<String>,
 }
 
+/// Whether gateways are waited for.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct WaitArguments {
+    /// Wait until every gateway that is concerned has it in its kernel, 60s if no time is given. If one has not
+    /// by then, the exit code is 1; the change stays.
+    #[arg(
+        long, value_name = "DURATION", num_args = 0..=1, require_equals = true,
+        default_missing_value = "60s", conflicts_with = "dry_run"
+    )]
+    pub wait: Option<Wait>,
+}
+
 /// How something new is declared.
 #[derive(Args, Clone, Debug, Default)]
 pub struct NewArguments {
@@ -108,6 +120,9 @@ pub struct NewArguments {
     /// In whose name fields are set; your user name if left out.
     #[arg(long, value_name = "NAME")]
     pub manager: Option<String>,
+    /// Whether it is waited for.
+    #[command(flatten)]
+    pub waiting: WaitArguments,
 }
 
 /// Which files.
@@ -131,13 +146,9 @@ pub struct ApplyArguments {
     /// How.
     #[command(flatten)]
     pub change: ChangeArguments,
-    /// Wait until every gateway that is concerned has it in its kernel, 60s if no time is given. If one has not
-    /// by then, the exit code is 1; the change stays.
-    #[arg(
-        long, value_name = "DURATION", num_args = 0..=1, require_equals = true,
-        default_missing_value = "60s", conflicts_with = "dry_run"
-    )]
-    pub wait: Option<Wait>,
+    /// Whether it is waited for.
+    #[command(flatten)]
+    pub waiting: WaitArguments,
 }
 
 /// `get`.
@@ -169,6 +180,9 @@ pub struct DeleteArguments {
     /// Only say what would change, and on which gateway.
     #[arg(long)]
     pub dry_run: bool,
+    /// Whether it is waited for.
+    #[command(flatten)]
+    pub waiting: WaitArguments,
 }
 
 /// `diff`.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Session;
 use super::arguments::{
     ApplyArguments, ChangeArguments, DeleteArguments, DiffArguments, EditArguments,
-    ImportArguments, LabelArguments, LabelChange, NewArguments,
+    ImportArguments, LabelArguments, LabelChange, NewArguments, WaitArguments,
 };
 use super::build;
 use super::edit::{Declaration, edit};
@@ -36,11 +36,16 @@ const LABEL_ATTEMPTS: usize = 16;
 impl Session {
     /// Applies files.
     pub(super) async fn apply(&self, arguments: &ApplyArguments) -> Result<()> {
-        let ApplyArguments { files, change, wait: patience } = arguments;
+        let ApplyArguments { files, change, waiting } = arguments;
         let files = Files::read(&files.files)?;
         let outcome = self.sent(&files, files.body(), &query(change)).await?;
         self.tell(outcome.clone(), change.dry_run)?;
-        let Some(patience) = patience else { return Ok(()) };
+        self.wait_for(outcome, *waiting).await
+    }
+
+    /// Waits until gateways have in force what a change did, if that is asked for.
+    async fn wait_for(&self, outcome: Outcome, waiting: WaitArguments) -> Result<()> {
+        let Some(patience) = waiting.wait else { return Ok(()) };
         let awaited = match outcome.revision {
             Some(revision) => {
                 let gateways = outcome.gateways.into_iter().filter(|it| it.gateway.is_some());
@@ -108,8 +113,10 @@ impl Session {
                 );
             }
         }
-        let NewArguments { dry_run, manager } = arguments.clone();
-        self.declare(resource, &ChangeArguments { dry_run, force: false, manager }).await
+        let NewArguments { dry_run, manager, waiting } = arguments.clone();
+        let change = ChangeArguments { dry_run, force: false, manager };
+        let outcome = self.declare(resource, &change).await?;
+        self.wait_for(outcome, waiting).await
     }
 
     /// Prints what would be applied, if the output is one for that.
@@ -123,10 +130,15 @@ impl Session {
         Ok(true)
     }
 
-    async fn declare(&self, resource: &impl Serialize, change: &ChangeArguments) -> Result<()> {
+    async fn declare(
+        &self,
+        resource: &impl Serialize,
+        change: &ChangeArguments,
+    ) -> Result<Outcome> {
         let body = serde_json::to_string(resource)?;
         let outcome = self.sent(&Files::default(), body, &query(change)).await?;
-        self.tell(outcome, change.dry_run)
+        self.tell(outcome.clone(), change.dry_run)?;
+        Ok(outcome)
     }
 
     /// Sets and removes labels.
@@ -160,12 +172,12 @@ impl Session {
                 );
             }
         }
-        self.declare(&declaration, change).await
+        self.declare(&declaration, change).await.map(drop)
     }
 
     /// Deletes resources.
     pub(super) async fn delete(&self, arguments: &DeleteArguments) -> Result<()> {
-        let DeleteArguments { what, files, dry_run } = arguments;
+        let DeleteArguments { what, files, dry_run, waiting } = arguments;
         let files = Files::read(files)?;
         let resources = match what.as_slice() {
             [] => files.resources()?.iter().map(|it| kinds::of_key(&it.key())).collect(),
@@ -176,7 +188,9 @@ impl Session {
         };
         let deletion = Deletion { resources, dry_run: *dry_run };
         let outcome = self.client.delete(&deletion).await;
-        self.tell(outcome.map_err(|error| Files::default().refused(error))?, *dry_run)
+        let outcome = outcome.map_err(|error| Files::default().refused(error))?;
+        self.tell(outcome.clone(), *dry_run)?;
+        self.wait_for(outcome, *waiting).await
     }
 
     /// Says what applying files would change; the exit code says whether anything would.
