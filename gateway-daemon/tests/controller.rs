@@ -487,3 +487,28 @@ async fn no_other_gateway_takes_the_place_of_the_one_in_the_controllers_process(
     drop(resident);
     assert!(one.connect(identity).await.unwrap().orders().share.is_ok());
 }
+
+#[tokio::test]
+async fn what_was_superseded_is_forgotten_and_nothing_else() {
+    let scratch = Scratch::new("forget");
+    let store = open(&scratch.file()).await;
+    let one = controller(&store).await;
+    one.apply(&three_sites(), &root(), NOW).await.unwrap();
+    let from = one.forget(store::Revision::default()).await.unwrap();
+    let prefix = store::Prefix::new(b"").unwrap();
+    let mut watch = store.watch(&prefix, from).await.unwrap();
+    for number in 0..20 {
+        one.apply(&service(&format!("web-{number}")), &root(), NOW).await.unwrap();
+    }
+    let before = (all(&one).await, shares(&one).await);
+    let to = one.forget(from).await.unwrap();
+    assert!(to > from && watch.next().await.is_ok(), "what came after is there still");
+    assert_eq!(one.forget(to).await.unwrap(), to);
+    let mut late = store.watch(&prefix, from).await.unwrap();
+    assert!(matches!(late.next().await, Err(StoreError::Compacted { .. })));
+    assert_eq!((all(&one).await, shares(&one).await), before);
+    drop((one, watch, late, store));
+    let again = controller(&open(&scratch.file()).await).await;
+    assert_eq!((all(&again).await, shares(&again).await), before);
+    again.apply(&service("one-more"), &root(), NOW).await.unwrap();
+}

@@ -332,6 +332,14 @@ impl Controller {
         Ok(self.store.backup(to).await?)
     }
 
+    /// Lets the store forget what was superseded up to a revision, and gives the revision of now. Only for a store
+    /// whose history is this controller's own; followers of older revisions begin anew.
+    pub async fn forget(&self, up_to: Revision) -> Result<Revision, ControllerError> {
+        let now = self.store.revision().await?;
+        self.store.compact(up_to).await?;
+        Ok(now)
+    }
+
     /// Follows what other controllers of this store change, until the store fails for good. A store that cannot
     /// be reached is tried again.
     pub async fn follow(&self) -> ControllerError {

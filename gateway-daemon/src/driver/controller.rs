@@ -2,7 +2,7 @@
 //! by channels what another gateway is told over a socket.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::unistd::{Uid, User};
@@ -18,9 +18,12 @@ use crate::controller::Controller;
 use crate::instance::Instance;
 use crate::service_manager;
 use crate::session::Sessions;
-use crate::store::Store;
 use crate::store::etcd::EtcdStore;
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Revision, Store};
+
+/// How often a store in a file forgets what was superseded before the last time.
+const HISTORY: Duration = Duration::from_secs(3600);
 
 /// Serves operators and gateways until it is told to end.
 pub(super) async fn serve(file: ControllerFile) -> Result<()> {
@@ -49,6 +52,13 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
     let sessions = Listener::bind_private(&file.sessions)?;
     let sessions = Sessions::new(sessions, Arc::clone(&controller));
     tasks.spawn(async move { Err(sessions.serve().await).context("the socket of gateways") });
+    match file.store {
+        StoreChoice::File(..) => {
+            tasks.spawn(forget(Arc::clone(&controller)));
+        }
+        // Its history is that of all who use it, and compacted by its own settings.
+        StoreChoice::Etcd(_) => {}
+    }
     let has_gateway = file.gateway.is_some();
     if let Some(gateway) = &file.gateway {
         let (told, wire) = Told::new(&file.path, gateway)?;
@@ -126,6 +136,19 @@ async fn open(store: &StoreChoice) -> Result<Arc<dyn Store>> {
             Arc::new(SqliteStore::create(path, *settings).await?)
         }
     })
+}
+
+/// Keeps the history of a store in a file to an hour or two, so that the file does not grow with each change.
+async fn forget(controller: Arc<Controller>) -> Result<()> {
+    let mut hours = every(HISTORY);
+    let mut before = Revision::default();
+    loop {
+        hours.tick().await;
+        match controller.forget(before).await {
+            Ok(now) => before = now,
+            Err(error) => tracing::warn!(%error, "the store keeps its history; trying again"),
+        }
+    }
 }
 
 async fn gateway_beside(source: Source, instance: Instance) -> Result<()> {
