@@ -6,7 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use gateway_control::deployment::allocation::Recorded;
+use gateway_control::deployment::share::LocalFacts;
 use gateway_control::deployment::{Change, Deployment, Desired, Diff, Problem};
+use gateway_control::model::SiteModel;
+use gateway_control::{Interface, compile, site_file};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
@@ -45,6 +48,8 @@ pub fn rows() -> Result<Vec<Row>> {
         println!("# {name}: {items} items of shares, {ours:.1} us of {} sites", WHOLE.sites);
         rows.push(goal.measured(ours, theirs));
     }
+    let (ours, theirs) = (tables(&mut large.desired, WHOLE)?, tables(&mut small.desired, TENTH)?);
+    rows.push(goals::TABLES.measured(ours, TENTHS * theirs));
     rows.push(goals::REMOVAL.measured(removed(large.desired)?, TENTHS * removed(small.desired)?));
     Ok(rows)
 }
@@ -66,6 +71,34 @@ pub fn process(size: &str) -> Result<Vec<Row>> {
     println!("{PEAK}{:.1}", memory("VmHWM:")?);
     drop(built);
     Ok(Vec::new())
+}
+
+/// Seconds in which the hub's gateway makes its tables of its share, once every site has a gateway.
+fn tables(desired: &mut Desired, size: Size) -> Result<f64> {
+    desired.change(size.gateways()?, 0).map_err(said)?;
+    let file = include_str!("../../../policies/examples/three-sites/cloud.toml");
+    let facts = LocalFacts::of(&site_file::parse(file)?);
+    let names = facts.lans.iter().map(|lan| lan.interface.clone());
+    let names = names.chain([facts.link.interface.clone()]);
+    let interface = |index| Interface { index, mac: [2; 6], mtu: 1420 };
+    let interfaces = (1..).zip(names).map(|(n, name)| (name, interface(n))).collect();
+    let share = desired.share(&"hub".parse()?).context("the hub has a share")?;
+    let begun = Cpu::now()?;
+    let draft = share.draft(&"g0".parse()?, &facts)?;
+    let model = SiteModel::check(draft).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(|it| it.error.to_string()).collect();
+        anyhow!("{}", problems.join("\n"))
+    })?;
+    let tables = compile(&model, &interfaces)?;
+    let seconds = begun.seconds()?;
+    println!(
+        "# the hub of {} sites: {} items of its share, {} routes, {} permissions",
+        size.sites,
+        share.items().len(),
+        tables.routes.len(),
+        tables.allows.len()
+    );
+    Ok(seconds)
 }
 
 /// Seconds in which all is removed by one change.

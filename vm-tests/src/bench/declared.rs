@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow};
 use gateway_control::deployment::Change;
+use gateway_control::model::PublicKey;
 use gateway_control::resource::read_one;
 
 /// How large a deployment is.
@@ -36,6 +37,21 @@ impl Size {
             changes.push(rule(&format!("p{n}"), &edge, &service)?);
         }
         Ok(changes)
+    }
+
+    /// A gateway for each site; the hub's is dialled.
+    pub fn gateways(self) -> Result<Vec<Change>> {
+        let edges = (0..self.sites - 1).map(|n| format!("e{n}"));
+        let gateway = |(n, site): (u32, String)| {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&n.to_be_bytes());
+            let endpoints = if n == 0 { ", endpoints: ['192.0.2.1:51820']" } else { "" };
+            put(&format!(
+                "kind: Gateway\nmetadata: {{name: g{n}}}\nspec: {{site: {site}, publicKey: '{}'{endpoints}}}",
+                PublicKey::from(key)
+            ))
+        };
+        (0..).zip(std::iter::once("hub".to_owned()).chain(edges)).map(gateway).collect()
     }
 
     /// A service with a back end of this number.

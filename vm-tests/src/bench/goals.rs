@@ -121,6 +121,8 @@ goals! {
         None, None;
     CHANGE_BACKEND = "C6e", "a service's back end changed among as much", "us", "among a tenth",
         AtMost, None, None;
+    TABLES = "C6g", "the hub's tables made of its share", "s", "ten times a tenth", AtMost, None,
+        None;
     REMOVAL = "C6f", "all of it removed by one change", "s", "ten times a tenth", AtMost, None,
         None;
     SQLITE_WRITES = "C7", "writes to the SQLite store, one after the other", "write/s",
