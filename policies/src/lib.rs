@@ -1,8 +1,8 @@
 //! The shipped policy files, each held to its table of expectations.
 //!
-//! A directory under `examples/` holds the site files of one deployment and one `.expect` file: lines
-//! of who asks for what, and the verdict. Its `resources/` declares the same deployment as resources. `cargo test -p policies` puts each line to the rules and to
-//! the compiled tables of both gateways that enforce it.
+//! A directory under `examples/` holds one deployment, as site files or as resources, and one `.expect` file: lines
+//! of who asks for what, and the verdict. `resources/` beside site files declares the same as resources. `cargo
+//! test -p policies` puts each line to the rules and to the compiled tables of both gateways that enforce it.
 #![forbid(unsafe_code)]
 
 mod deployment;

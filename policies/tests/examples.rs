@@ -5,6 +5,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gateway_control::deployment::share::LocalFacts;
+use gateway_control::deployment::{Change, Desired};
+use gateway_control::model::{SiteModel, SiteName};
+use gateway_control::resource::{self, Gateway, Labels, Resource};
+use gateway_control::site_file;
 use policies::{Deployment, DeploymentError, expectations};
 
 fn examples() -> Vec<PathBuf> {
@@ -30,12 +35,50 @@ fn deployment(texts: &[String]) -> Deployment {
     Deployment::new(texts.iter().map(String::as_str)).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The site files of an example; of one that has resources instead, what its gateways come to.
+fn site_files(example: &Path) -> Vec<String> {
+    match texts(example, "toml") {
+        files if files.is_empty() => by_shares(&texts(example, "yaml")),
+        files => files,
+    }
+}
+
+/// Sites by their shares, once each has a gateway on a host like that of the other example.
+fn by_shares(documents: &[String]) -> Vec<String> {
+    let declared = documents.iter().flat_map(|text| resource::read(text).unwrap());
+    let mut changes: Vec<_> = declared.map(|it| Change::Put(it.resource)).collect();
+    let sites = changes.iter().filter_map(|change| match change {
+        Change::Put(Resource::Site(site)) => Some(site.name.clone()),
+        _ => None,
+    });
+    let sites: Vec<_> = sites.collect();
+    for (n, site) in (1..).zip(&sites) {
+        changes.push(Change::Put(Resource::Gateway(Gateway {
+            name: format!("{site}-gw").parse().unwrap(),
+            labels: Labels::default(),
+            site: site.clone(),
+            public_key: [n; 32].into(),
+            endpoints: vec![format!("192.0.2.{n}:51820").parse().unwrap()],
+        })));
+    }
+    let mut desired = Desired::default();
+    desired.change(changes, 0).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let host = include_str!("../examples/three-sites/cloud.toml");
+    let facts = LocalFacts::of(&site_file::parse(host).unwrap());
+    let site_file = |site: &SiteName| {
+        let name = format!("{site}-gw").parse().unwrap();
+        let draft = desired.share(site).unwrap().draft(&name, &facts).unwrap();
+        SiteModel::check(draft).unwrap().to_string()
+    };
+    sites.iter().map(site_file).collect()
+}
+
 #[test]
 fn every_expectation_holds() {
     let examples = examples();
     assert!(!examples.is_empty());
     for example in examples {
-        let sites = texts(&example, "toml");
+        let sites = site_files(&example);
         let tables = texts(&example, "expect");
         assert!(!tables.is_empty(), "{} expects nothing", example.display());
         let deployment = deployment(&sites);
@@ -52,8 +95,8 @@ fn every_expectation_holds() {
 fn every_rule_is_expected() {
     for example in examples() {
         let expected = texts(&example, "expect").concat();
-        for site in texts(&example, "toml") {
-            let model = gateway_control::site_file::parse(&site).unwrap();
+        for site in site_files(&example) {
+            let model = site_file::parse(&site).unwrap();
             for rule in model.rules().rules() {
                 let line = format!("allow {}\n", rule.id);
                 assert!(expected.contains(&line), "{}: no {line}", example.display());
