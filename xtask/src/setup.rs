@@ -37,7 +37,8 @@ pub(crate) const ALL: [Need; 5] =
     [Need::KernelHalf, Need::KernelHalfLint, Need::Guests, Need::Sites, Need::Bench];
 
 /// With the packages of the tools that `vm-tests/kernels.toml` gives every guest.
-const GUEST_PACKAGES: [&str; 9] = [
+const GUEST_PACKAGES: [&str; 10] = [
+    "binutils",
     "bpftool",
     "busybox-static",
     "ethtool",
@@ -254,6 +255,7 @@ fn absent(wanted: BTreeSet<String>) -> Result<BTreeSet<String>> {
 fn is_present(package: &str) -> bool {
     let program = match package {
         "amqp-tools" => "amqp-publish",
+        "binutils" => "strip",
         "busybox-static" => "busybox",
         "dnsmasq-base" => "dnsmasq",
         "etcd-server" => "etcd",

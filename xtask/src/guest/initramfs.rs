@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,11 +37,14 @@ pub(crate) struct Contents<'a> {
     pub(crate) tools: &'a [String],
 }
 
-/// Writes the archive.
-pub(crate) fn write(contents: &Contents<'_>, out: impl Write) -> Result<()> {
-    let mut image = Image { archive: Archive::new(out), placed: BTreeSet::new() };
+/// Writes the archive to a file, beside which the workspace's programs are put without what only a debugger reads: it is
+/// most of them, and a guest has it all in memory.
+pub(crate) fn write(contents: &Contents<'_>, file: &Path) -> Result<()> {
+    let out = BufWriter::new(File::create(file)?);
+    let stripped = file.with_extension("stripped");
+    let mut image = Image { archive: Archive::new(out), placed: BTreeSet::new(), stripped };
     image.skeleton()?;
-    image.program("init", contents.init)?;
+    image.own("init", contents.init)?;
     image.list(MODULES, contents.modules.iter().map(|path| file_name(path)))?;
     for module in contents.modules {
         image.copy(&format!("{MODULES}.d/{}", file_name(module)), 0o644, module)?;
@@ -49,22 +52,25 @@ pub(crate) fn write(contents: &Contents<'_>, out: impl Write) -> Result<()> {
     image.list(TESTS, contents.tests.iter().map(|(name, _)| name.clone()))?;
     image.list(COMMAND, contents.command.iter().map(|word| (*word).to_owned()))?;
     for (name, file) in contents.tests {
-        image.program(&format!("{TESTS}.d/{name}"), file)?;
+        image.own(&format!("{TESTS}.d/{name}"), file)?;
     }
     for (name, file) in contents.programs {
-        image.program(&format!("usr/bin/{name}"), file)?;
+        image.own(&format!("usr/bin/{name}"), file)?;
     }
     for tool in contents.tools {
         image.program(&format!("usr/bin/{tool}"), &find_tool(tool)?)?;
     }
     image.busybox(&find_tool("busybox")?)?;
     image.archive.finish()?;
-    Ok(())
+    fs::remove_file(&image.stripped)
+        .with_context(|| format!("cannot remove {}", image.stripped.display()))
 }
 
 struct Image<W> {
     archive: Archive<W>,
     placed: BTreeSet<String>,
+    /// Where a program is put that lacks what only a debugger reads.
+    stripped: PathBuf,
 }
 
 impl<W: Write> Image<W> {
@@ -95,6 +101,14 @@ impl<W: Write> Image<W> {
             self.archive.file(path, 0o644, text.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// A program of the workspace.
+    fn own(&mut self, path: &str, file: &Path) -> Result<()> {
+        let mut strip = Command::new("strip");
+        process::output(strip.arg("--strip-debug").arg("-o").arg(&self.stripped).arg(file))?;
+        let stripped = self.stripped.clone();
+        self.program(path, &stripped)
     }
 
     fn program(&mut self, path: &str, file: &Path) -> Result<()> {

@@ -12,7 +12,6 @@ mod table;
 
 use std::env;
 use std::fs::{self, File};
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -79,7 +78,7 @@ fn run_one(
         programs: &programs,
         tools: &table.tools,
     };
-    initramfs::write(&contents, BufWriter::new(File::create(&initramfs)?))?;
+    initramfs::write(&contents, &initramfs)?;
 
     let log = cache.join("console.log");
     if fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok() {
@@ -117,7 +116,7 @@ pub(crate) fn measure(
         programs: &programs,
         tools: &[&table.tools[..], &["nft".to_owned()]].concat(),
     };
-    initramfs::write(&contents, BufWriter::new(File::create(&initramfs)?))?;
+    initramfs::write(&contents, &initramfs)?;
     let log = cache.join("bench-console.log");
     let ended = boot(kernel, &unpacked.image, &initramfs, &log, Accelerator::Counted)?;
     let good = verdict(kernel, &ended, &log).failed == 0;
