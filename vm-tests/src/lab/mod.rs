@@ -258,10 +258,15 @@ impl Lab {
         Ok(text)
     }
 
-    /// The ends of the gateways' logs, for a failure's message.
+    /// The ends of the gateways' logs and what became of their packets, for a failure's message.
     pub fn logs(&self) -> String {
         let tails = self.sites.iter().map(|site| {
-            format!("    log of {} ends:\n{}", site.plan.name, site.gateway.log_tail())
+            let (name, tail) = (site.plan.name, site.gateway.log_tail());
+            let counters = match site.gateway.ctl_output("counters") {
+                Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+                Err(error) => format!("{error:#}\n"),
+            };
+            format!("    log of {name} ends:\n{tail}\n    packets of {name}:\n{counters}")
         });
         tails.collect()
     }
