@@ -16,6 +16,7 @@
 pub mod compile;
 pub mod deployment;
 mod excerpt;
+pub mod identity;
 mod lowering;
 pub mod maglev;
 pub mod model;

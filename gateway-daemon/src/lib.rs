@@ -11,6 +11,7 @@
 //! | [`service_manager`] | readiness, status and watchdog |
 //! | [`controller`] | what is declared of a deployment, and each gateway's share of it |
 //! | [`session`] | how gateways of one host are told their shares |
+//! | [`identity`] | keys, certificates and whom to believe |
 //! | [`store`] | the controller's store, in a file or in etcd |
 //! | [`api`] | what operators ask of the controller, over HTTP |
 //! | [`ctl`] | `gatewayctl` |
@@ -28,6 +29,7 @@ pub mod gateway;
 pub mod health;
 pub mod host;
 pub mod host_link;
+pub mod identity;
 pub mod instance;
 pub mod interfaces;
 mod jitter;

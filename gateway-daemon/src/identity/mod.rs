@@ -1,0 +1,28 @@
+//! Keys and certificates: the deployment's CA, the leaves that it gives, and what a leaf must be to be believed.
+//!
+//! | file | holds |
+//! |---|---|
+//! | authority | the CA: made once, signs leaves |
+//! | key | a leaf's private key and the request for its certificate |
+//! | leaf | what a certificate says, read under the rules of X.509-SVIDs |
+//! | verify | whom the other end of a connection may be |
+//! | tls | how connections are secured |
+//!
+//! What always holds: an identity is the subject of a leaf that the deployment's CA signed, and nothing else in a
+//! certificate, a request or a message is one. TLS is 1.3, no connection is resumed, and nothing is sent before the
+//! handshake is over.
+
+mod authority;
+mod key;
+mod leaf;
+mod tls;
+mod verify;
+
+pub use authority::{Authority, AuthorityError, SKEW};
+pub use key::{KeyError, LeafKey};
+pub use leaf::{Leaf, LeafError};
+pub use tls::{
+    Credential, JOIN_PROTOCOL, SESSION_PROTOCOL, ServerCredential, TlsError, client_config,
+    gateways_config, joining_config, operators_config,
+};
+pub use verify::{Peers, Trust};
