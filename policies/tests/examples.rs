@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use gateway_control::deployment::share::LocalFacts;
 use gateway_control::deployment::{Change, Desired};
 use gateway_control::model::{SiteModel, SiteName};
-use gateway_control::resource::{self, Gateway, Labels, Resource};
+use gateway_control::resource::{self, Gateway, GatewayState, Labels, Resource};
 use gateway_control::site_file;
 use policies::{Deployment, DeploymentError, expectations};
 
@@ -54,6 +54,7 @@ fn by_shares(documents: &[String]) -> Vec<String> {
     let sites: Vec<_> = sites.collect();
     for (n, site) in (1..).zip(&sites) {
         changes.push(Change::Put(Resource::Gateway(Gateway {
+            state: GatewayState::Active,
             name: format!("{site}-gw").parse().unwrap(),
             labels: Labels::default(),
             site: site.clone(),

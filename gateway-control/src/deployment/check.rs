@@ -10,7 +10,8 @@ use ipnet::Ipv4Net;
 use super::{Deployment, DeploymentError as Error, Problem, Undo};
 use crate::model::{GatewayName, Network};
 use crate::resource::{
-    AppearAs, ExposureName, Key, Origin, Permission, PolicyName, Resource, Role, Target, TokenName,
+    AppearAs, ExposureName, GatewayState, Key, Origin, Permission, PolicyName, Resource, Role,
+    Target, TokenName,
 };
 
 impl Deployment {
@@ -143,13 +144,14 @@ impl Deployment {
         if !self.sites.contains_key(&gateway.site) {
             wrong("site", Error::NoSuch { key: site });
         }
-        if let Some(other) = other(self.index.gateways.get(&gateway.site)) {
+        let is_active = gateway.state == GatewayState::Active;
+        if is_active && let Some(other) = other(self.index.active.get(&gateway.site)) {
             wrong("site", Error::SecondGateway { site: gateway.site.clone(), other });
         }
         if let Some(other) = other(self.index.keys.get(&gateway.public_key)) {
             wrong("publicKey", Error::SameKey { other });
         }
-        for endpoint in &gateway.endpoints {
+        for endpoint in gateway.endpoints.iter().filter(|_| is_active) {
             if let Some(other) = other(self.index.endpoints.get(endpoint)) {
                 wrong("endpoints", Error::SameEndpoint { endpoint: *endpoint, other });
             }
@@ -164,7 +166,7 @@ impl Deployment {
     fn check_dialling(&self, name: &GatewayName, problems: &mut Vec<Problem>) {
         let Some(gateway) = self.gateways.get(name) else { return };
         let Some(site) = self.sites.get(&gateway.site) else { return };
-        if !gateway.endpoints.is_empty() {
+        if !gateway.endpoints.is_empty() || gateway.state != GatewayState::Active {
             return;
         }
         for neighbour in self.neighbours(site) {

@@ -89,7 +89,7 @@ impl Desired {
             for change in &found.changes {
                 share.set(change.key.clone(), change.after.clone());
             }
-            if share.is_empty() {
+            if share.is_empty() && self.deployment.site(site).is_none() {
                 self.shares.remove(site);
             }
         }

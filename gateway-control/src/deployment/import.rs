@@ -8,8 +8,8 @@ use gateway_policy::{AllowRule, LabelError, RuleId, ServiceId, SiteName};
 
 use crate::model::{ClientPresences, Endpoint, LocalService, Peer, PublicKey, SiteModel};
 use crate::resource::{
-    AppearAs, Exposure, Gateway, Labels, Origin, Permission, Policy, Resource, Role, Service, Site,
-    Target,
+    AppearAs, Exposure, Gateway, GatewayState, Labels, Origin, Permission, Policy, Resource, Role,
+    Service, Site, Target,
 };
 
 /// Why site files do not make a deployment.
@@ -190,6 +190,7 @@ fn gateway(
         endpoints.extend(new);
     }
     Some(Gateway {
+        state: GatewayState::Active,
         name: model.gateway().name.clone(),
         labels: Labels::default(),
         site: name.clone(),

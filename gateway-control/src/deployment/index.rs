@@ -8,8 +8,8 @@ use gateway_policy::{RuleId, ServiceId, ServiceName, SiteName};
 use super::Deployment;
 use crate::model::{Endpoint, GatewayName, PublicKey};
 use crate::resource::{
-    AppearAs, Exposure, ExposureName, Key, Origin, Policy, PolicyName, Resource, Role, SecretHash,
-    Site, Target, Token, TokenName,
+    AppearAs, Exposure, ExposureName, Gateway, GatewayState, Key, Origin, Policy, PolicyName,
+    Resource, Role, SecretHash, Site, Target, Token, TokenName,
 };
 
 pub(super) type Several<K, V> = BTreeMap<K, BTreeSet<V>>;
@@ -17,6 +17,10 @@ pub(super) type Several<K, V> = BTreeMap<K, BTreeSet<V>>;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Index {
     pub(super) gateways: Several<SiteName, GatewayName>,
+    /// Those of them that take part.
+    pub(super) active: Several<SiteName, GatewayName>,
+    /// Those of them that never will again.
+    pub(super) revoked: Several<SiteName, GatewayName>,
     pub(super) keys: Several<PublicKey, GatewayName>,
     pub(super) endpoints: Several<Endpoint, GatewayName>,
     pub(super) clouds: BTreeSet<SiteName>,
@@ -179,13 +183,8 @@ impl Deployment {
                 self.sites.insert(site.name.clone(), site);
             }
             Resource::Gateway(gateway) => {
-                let name = &gateway.name;
-                add(&mut self.index.gateways, gateway.site.clone(), name.clone());
-                add(&mut self.index.keys, gateway.public_key, name.clone());
-                for endpoint in &gateway.endpoints {
-                    add(&mut self.index.endpoints, *endpoint, name.clone());
-                }
-                self.gateways.insert(name.clone(), gateway);
+                self.index_gateway(&gateway, true);
+                self.gateways.insert(gateway.name.clone(), gateway);
             }
             Resource::Service(service) => {
                 let ServiceId { site, name } = &service.id;
@@ -218,11 +217,7 @@ impl Deployment {
             }
             Key::Gateway(name) => {
                 let gateway = self.gateways.remove(name)?;
-                remove(&mut self.index.gateways, &gateway.site, name);
-                remove(&mut self.index.keys, &gateway.public_key, name);
-                for endpoint in &gateway.endpoints {
-                    remove(&mut self.index.endpoints, endpoint, name);
-                }
+                self.index_gateway(&gateway, false);
                 Some(Resource::Gateway(gateway))
             }
             Key::Service(id) => {
@@ -248,6 +243,32 @@ impl Deployment {
                 let token = self.tokens.remove(name)?;
                 self.index_token(&token, false);
                 Some(Resource::Token(token))
+            }
+        }
+    }
+
+    fn index_gateway(&mut self, gateway: &Gateway, there: bool) {
+        let (name, index) = (&gateway.name, &mut self.index);
+        let by_state = match gateway.state {
+            GatewayState::Active => Some(&mut index.active),
+            GatewayState::Revoked => Some(&mut index.revoked),
+            GatewayState::Pending => None,
+        };
+        for sites in [Some(&mut index.gateways), by_state].into_iter().flatten() {
+            match there {
+                true => add(sites, gateway.site.clone(), name.clone()),
+                false => remove(sites, &gateway.site, name),
+            }
+        }
+        match there {
+            true => add(&mut index.keys, gateway.public_key, name.clone()),
+            false => remove(&mut index.keys, &gateway.public_key, name),
+        }
+        // Another may be dialled where one was that takes no part.
+        for endpoint in gateway.endpoints.iter().filter(|_| gateway.state == GatewayState::Active) {
+            match there {
+                true => add(&mut index.endpoints, *endpoint, name.clone()),
+                false => remove(&mut index.endpoints, endpoint, name),
             }
         }
     }

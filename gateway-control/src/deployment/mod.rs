@@ -174,9 +174,14 @@ impl Deployment {
         &self.sites
     }
 
-    /// The gateway of a site.
+    /// The gateway of a site: the one that takes part.
     pub fn gateway_of(&self, site: &SiteName) -> Option<&Gateway> {
-        self.gateways.get(self.index.gateways.get(site)?.first()?)
+        self.gateways.get(self.index.active.get(site)?.first()?)
+    }
+
+    /// Whether a site has been thrown out: its gateway was revoked, and no other has taken its place.
+    pub fn is_barred(&self, site: &SiteName) -> bool {
+        self.index.revoked.contains_key(site) && !self.index.active.contains_key(site)
     }
 
     /// Every gateway, by name.

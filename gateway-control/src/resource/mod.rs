@@ -127,6 +127,47 @@ pub struct Gateway {
     pub public_key: PublicKey,
     /// Where others dial it; none: it dials.
     pub endpoints: Vec<Endpoint>,
+    /// Whether it takes part.
+    pub state: GatewayState,
+}
+
+/// Whether a gateway takes part in the deployment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GatewayState {
+    /// It does.
+    #[default]
+    Active,
+    /// Once an operator accepts it.
+    Pending,
+    /// It did, and never will again under this name.
+    Revoked,
+}
+
+impl GatewayState {
+    const WORDS: [&str; 3] = ["active", "pending", "revoked"];
+}
+
+impl FromStr for GatewayState {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "active" => Ok(Self::Active),
+            "pending" => Ok(Self::Pending),
+            "revoked" => Ok(Self::Revoked),
+            _ => Err(ValueError::choice(text, &Self::WORDS)),
+        }
+    }
+}
+
+impl fmt::Display for GatewayState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Active => "active",
+            Self::Pending => "pending",
+            Self::Revoked => "revoked",
+        })
+    }
 }
 
 /// Ports of some hosts of a site.

@@ -7,8 +7,8 @@ use gateway_policy::Clients;
 use serde::{Serialize, Serializer};
 
 use super::{
-    AppearAs, Exposure, Gateway, Labels, Origin, Permission, Policy, Resource, Service, Site,
-    Target, Token,
+    AppearAs, Exposure, Gateway, GatewayState, Labels, Origin, Permission, Policy, Resource,
+    Service, Site, Target, Token,
 };
 use crate::model::{Backend, HealthCheck, Probe};
 
@@ -45,6 +45,8 @@ enum Spec<'a> {
         public_key: String,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         endpoints: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        state: Option<String>,
     },
     Service {
         site: &'a str,
@@ -156,6 +158,7 @@ fn gateway(gateway: &Gateway) -> Spec<'_> {
         site: gateway.site.as_str(),
         public_key: gateway.public_key.to_string(),
         endpoints: texts(&gateway.endpoints),
+        state: (gateway.state != GatewayState::Active).then(|| gateway.state.to_string()),
     }
 }
 

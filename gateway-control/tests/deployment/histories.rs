@@ -48,13 +48,15 @@ fn site() -> impl Strategy<Value = String> {
 }
 
 fn gateway() -> impl Strategy<Value = String> {
-    (0..SITES.len(), any::<bool>()).prop_map(|(n, dials)| {
+    let state = prop_oneof![4 => Just("active"), 1 => Just("pending"), 2 => Just("revoked")];
+    let which = prop_oneof![3 => Just(("", "p")), 1 => Just(("2", "q"))];
+    (0..SITES.len(), any::<bool>(), which, state).prop_map(|(n, dials, (which, key), state)| {
         let site = SITES[n];
         let endpoints =
             if site.starts_with('c') || dials { format!("'192.0.2.{n}:1'") } else { String::new() };
         format!(
-            "kind: Gateway\nmetadata: {{name: {site}-gw}}\nspec: {{site: {site}, publicKey: \
-             {n}p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=, endpoints: [{endpoints}]}}"
+            "kind: Gateway\nmetadata: {{name: {site}-gw{which}}}\nspec: {{site: {site}, publicKey: \
+             {n}{key}7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=, endpoints: [{endpoints}], state: {state}}}"
         )
     })
 }

@@ -126,6 +126,44 @@ fn exposing_a_service_by_one_resource_tells_both_ends() {
     assert!(desired.change(puts(text), 0).unwrap().is_empty());
 }
 
+/// A gateway of the small deployment, in this state.
+fn edge_gateway(name: &str, key: &str, state: &str) -> Vec<Change> {
+    puts(&format!(
+        "kind: Gateway\nmetadata: {{name: {name}}}\nspec: {{site: edge-a, publicKey: \
+         {key}MvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX4=, state: {state}}}\n"
+    ))
+}
+
+#[test]
+fn a_revoked_gateway_takes_its_site_out_of_every_share_until_another_is_there() {
+    let mut desired = small();
+    let before: Vec<Share> = shares(&desired);
+    let revoked = edge_gateway("edge-a-gw", "Tr", "revoked");
+    desired.change(revoked, 0).unwrap();
+    for site in ["cloud", "edge-a", "edge-b"] {
+        let share = desired.share(&site.parse().unwrap()).unwrap();
+        let told: Vec<_> = share.items().values().map(ToString::to_string).collect();
+        assert!(told.iter().all(|it| !it.contains("edge-a")), "{site}: {told:?}");
+        assert_eq!(told.is_empty(), site == "edge-a", "{site}: {told:?}");
+    }
+    // One that waits to be accepted changes nothing of it.
+    desired.change(edge_gateway("edge-a-gw2", "Us", "pending"), 0).unwrap();
+    assert!(desired.share(&"edge-a".parse().unwrap()).unwrap().is_empty());
+    desired.change(edge_gateway("edge-a-gw2", "Us", "active"), 0).unwrap();
+    let after = shares(&desired);
+    assert_eq!(after.len(), before.len());
+    for (after, before) in after.iter().zip(&before) {
+        let keys = |it: &Share| it.items().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(after), keys(before));
+    }
+}
+
+fn shares(desired: &Desired) -> Vec<Share> {
+    ["cloud", "edge-a", "edge-b"]
+        .map(|site| desired.share(&site.parse().unwrap()).unwrap().clone())
+        .to_vec()
+}
+
 #[test]
 fn labels_select_sites_for_exposures_and_rules() {
     let mut desired = small();

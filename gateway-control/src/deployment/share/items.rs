@@ -18,6 +18,19 @@ pub fn item(
     key: &ItemKey,
 ) -> Option<Item> {
     let here = deployment.site(site)?;
+    let barred = |name: &SiteName| deployment.is_barred(name);
+    let is_of_barred = match key {
+        ItemKey::Own => false,
+        ItemKey::Peer(name) | ItemKey::Remote(name) => barred(name),
+        ItemKey::Service(id) => barred(&id.site),
+        ItemKey::Rule(policy, n, from) => {
+            let rule = deployment.policy(policy).and_then(|policy| policy.rules.get(*n));
+            barred(from) || rule.is_some_and(|rule| barred(&rule.to.site))
+        }
+    };
+    if is_of_barred || barred(site) {
+        return None;
+    }
     match key {
         ItemKey::Own => own(deployment, recorded, here).map(Item::Own),
         ItemKey::Peer(name) => {
@@ -197,6 +210,15 @@ pub fn footprint(deployment: &Deployment, key: &Key, found: &mut BTreeSet<Place>
             let Some(site) = site.and_then(|name| deployment.site(name)) else { return };
             for neighbour in deployment.neighbours(site) {
                 found.insert((neighbour, ItemKey::Peer(site.name.clone())));
+            }
+            // Whether the site is barred is said by its gateways together.
+            if deployment.index.revoked.contains_key(&site.name) {
+                of_site(deployment, &site.name, found);
+                for service in deployment.services_at(&site.name) {
+                    for (client, _) in deployment.exposed_to(&service.id) {
+                        of_pair(deployment, &service.id, client, found);
+                    }
+                }
             }
         }
         Key::Service(id) => of_service(deployment, id, found),

@@ -104,12 +104,14 @@ impl Reader<'_> {
             None => Some(list),
             Some(name) => self.wrong(&span, field, ContentError::Repeated { name }),
         });
+        let state = self.optional(spec, "state");
         Some(Gateway {
             name: name?,
             labels: labels?,
             site: site?,
             public_key: public_key?,
             endpoints: endpoints?,
+            state: state?.unwrap_or_default(),
         })
     }
 

@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use gateway_control::model::{Backend, ClientNetworks, ClientsAs, Network, Ports};
 use gateway_control::resource::{
-    self, AppearAs, Exposure, Gateway, Labels, Origin, Permission, Policy, Resource, Service, Site,
-    Target,
+    self, AppearAs, Exposure, Gateway, GatewayState, Labels, Origin, Permission, Policy, Resource,
+    Service, Site, Target,
 };
 use gateway_policy::{Clients, RuleId, SiteName};
 
@@ -59,6 +59,7 @@ pub(super) fn service(arguments: &CreateService) -> Result<Resource, UsageError>
 pub(super) fn gateway(arguments: &CreateGateway) -> Result<Resource, UsageError> {
     let CreateGateway { name, site, public_key, endpoints, labels, change: _ } = arguments;
     checked(Resource::Gateway(Gateway {
+        state: GatewayState::Active,
         name: name.clone(),
         labels: labelled(labels)?,
         site: site.clone(),

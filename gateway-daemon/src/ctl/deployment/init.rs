@@ -12,7 +12,7 @@ use gateway_control::deployment::{Change, Deployment};
 use gateway_control::model::{
     Endpoint, GatewayName, InterfaceName, Network, PresencePool, PublicKey, SiteName,
 };
-use gateway_control::resource::{Gateway, Labels, Resource, Role, Site};
+use gateway_control::resource::{Gateway, GatewayState, Labels, Resource, Role, Site};
 use serde::Serialize;
 
 use super::arguments::InitArguments;
@@ -216,6 +216,7 @@ impl Answers {
             transit: None,
         };
         let gateway = Gateway {
+            state: GatewayState::Active,
             name: self.gateway.clone(),
             labels: Labels::default(),
             site: self.site.clone(),
