@@ -7,15 +7,18 @@
 //! | [`apply()`] | bodies of apply, by two managers | no panic; what comes of it is a resource; nobody's field is lost unnoticed |
 //! | [`frame()`] | frames, one after the other | no panic; addresses of one side never reach the other |
 //! | [`resources()`] | resources | no panic; what is written reads back; every share makes a model |
+//! | [`sealed()`] | a sealed value or a wrapped key | no panic; what is read comes to the same octets; opening it is bounded |
 //! | [`site_file()`] | a site file | no panic; a model compiles, and its rendering reads back the same |
 #![forbid(unsafe_code)]
 
 mod apply;
 mod frame;
 mod resources;
+mod sealed;
 mod site_file;
 
 pub use apply::apply;
 pub use frame::frame;
 pub use resources::resources;
+pub use sealed::sealed;
 pub use site_file::site_file;

@@ -6,10 +6,11 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 /// Every target by the name of its corpus.
-const TARGETS: [(&str, Target); 4] = [
+const TARGETS: [(&str, Target); 5] = [
     ("apply", fuzz::apply),
     ("frame", fuzz::frame),
     ("resources", fuzz::resources),
+    ("sealed", fuzz::sealed),
     ("site_file", fuzz::site_file),
 ];
 
@@ -66,6 +67,21 @@ fn resources_of_both_kinds_are_there() {
         }
     }
     assert!(read >= 8 && refused >= 10, "{read} read, {refused} refused");
+}
+
+#[test]
+fn sealed_files_of_all_kinds_are_there() {
+    use gateway_control::sealed::{SealedValue, WrappedKey};
+    let (mut values, mut keys, mut refused) = (0, 0, 0);
+    for entry in fs::read_dir(corpora().join("sealed")).unwrap() {
+        let data = fs::read(entry.unwrap().path()).unwrap();
+        match (SealedValue::parse(&data), WrappedKey::parse(&data)) {
+            (Ok(_), _) => values += 1,
+            (_, Ok(_)) => keys += 1,
+            (Err(_), Err(_)) => refused += 1,
+        }
+    }
+    assert!(values >= 2 && keys >= 3 && refused >= 10, "{values}, {keys}, {refused}");
 }
 
 /// The fuzzer's package is outside the workspace, so nothing else would notice that it lacks a

@@ -24,6 +24,7 @@ pub mod plan;
 mod prefixes;
 mod render;
 pub mod resource;
+pub mod sealed;
 pub mod serving;
 pub mod session;
 pub mod site_file;
