@@ -49,6 +49,8 @@ pub(super) struct RoleFile {
     _store: Option<IgnoredAny>,
     #[serde(rename = "api")]
     _api: Option<IgnoredAny>,
+    #[serde(rename = "seal")]
+    _seal: Option<IgnoredAny>,
     #[serde(rename = "controller")]
     _controller: Option<IgnoredAny>,
     pub(super) gateway: Option<Spanned<ToldGateway>>,

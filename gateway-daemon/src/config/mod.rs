@@ -4,6 +4,7 @@
 //! changes the host. Every error is a fault of the operator's files: exit code 2.
 
 mod role;
+mod seal;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -15,6 +16,7 @@ use gateway_control::model::{LinkKind, PublicKey, SiteModel};
 use gateway_control::plan::{DevicePlan, DialPlan, PeerPlan};
 use gateway_control::site_file::{self, SiteFileError, ToldGateway};
 pub use role::{ControllerFile, GatewayFile, Role, SESSIONS, SOCKET, STORE, StoreChoice};
+pub use seal::SealSettings;
 
 use crate::link::{self, DeviceKey, Dialled, LinksWanted, PrivateKey, WantedPeer};
 use crate::netlink::InterfaceName;
@@ -160,7 +162,7 @@ pub fn public_key(path: &Path, gateway: &ToldGateway) -> Result<PublicKey, Confi
     Ok(PublicKey::from(*key.public_key().as_bytes()))
 }
 
-fn beside(file: &Path, path: &str) -> PathBuf {
+fn beside(file: &Path, path: impl AsRef<Path>) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 

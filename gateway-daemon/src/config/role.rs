@@ -11,7 +11,8 @@ use gateway_control::site_file::{self, MAX_LEN, Mode, ToldGateway};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{ConfigError, SiteFile};
+use super::seal::RawSeal;
+use super::{ConfigError, SealSettings, SiteFile};
 use crate::store::Limits;
 use crate::store::etcd::{DeploymentName, EtcdSettings};
 use crate::store::sqlite::SqliteSettings;
@@ -51,6 +52,8 @@ pub struct ControllerFile {
     pub operators: Vec<String>,
     /// Users that may look.
     pub readers: Vec<String>,
+    /// Where its sealed files are.
+    pub seal: SealSettings,
     /// The gateway of this host, if it is one.
     pub gateway: Option<ToldGateway>,
 }
@@ -71,6 +74,8 @@ pub struct GatewayFile {
     pub path: PathBuf,
     /// The socket of the controller.
     pub controller: PathBuf,
+    /// Where its sealed files are.
+    pub seal: SealSettings,
     /// The gateway.
     pub gateway: ToldGateway,
 }
@@ -86,6 +91,8 @@ struct RawController {
     api: RawApi,
     #[serde(default)]
     controller: RawSettings,
+    #[serde(default)]
+    seal: RawSeal,
     #[serde(rename = "gateway")]
     _gateway: Option<IgnoredAny>,
     #[serde(rename = "lan")]
@@ -132,6 +139,8 @@ struct RawGateway {
     #[serde(rename = "mode")]
     _mode: IgnoredAny,
     controller: Option<RawPlace>,
+    #[serde(default)]
+    seal: RawSeal,
     #[serde(rename = "gateway")]
     _gateway: Option<IgnoredAny>,
     #[serde(rename = "lan")]
@@ -174,10 +183,12 @@ impl Role {
                 };
                 let raw: RawGateway = toml(path, text)?;
                 let place = raw.controller.and_then(|place| place.socket);
+                let gateway = gateway.ok_or_else(missing)?;
                 Ok(Self::Gateway(GatewayFile {
                     path: path.into(),
                     controller: place.unwrap_or_else(|| SESSIONS.into()),
-                    gateway: gateway.ok_or_else(missing)?,
+                    seal: SealSettings::of_gateway(path, raw.seal, &gateway.facts.instance)?,
+                    gateway,
                 }))
             }
         }
@@ -205,17 +216,19 @@ impl Role {
                 let gateway = file.gateway.as_ref().map(gateway_part).unwrap_or_default();
                 format!(
                     "mode = \"controller\"\n\n[store]\n{store}\n\n[api]\nsocket = {:?}\noperators = {:?}\n\
-                     readers = {:?}\n\n[controller]\nsocket = {:?}\ncooling = \"{}s\"\n{gateway}",
+                     readers = {:?}\n\n[controller]\nsocket = {:?}\ncooling = \"{}s\"\n\n{}{gateway}",
                     file.socket.display().to_string(),
                     file.operators,
                     file.readers,
                     file.sessions.display().to_string(),
                     file.cooling,
+                    file.seal.effective(),
                 )
             }
             Self::Gateway(file) => format!(
-                "mode = \"gateway\"\n\n[controller]\nsocket = {:?}\n{}",
+                "mode = \"gateway\"\n\n[controller]\nsocket = {:?}\n\n{}{}",
                 file.controller.display().to_string(),
+                file.seal.effective(),
                 gateway_part(&file.gateway)
             ),
         }
@@ -296,6 +309,7 @@ impl ControllerFile {
         };
         Ok(Self {
             path: path.into(),
+            seal: SealSettings::of_controller(path, raw.seal)?,
             store,
             cooling,
             socket: raw.api.socket.unwrap_or_else(|| SOCKET.into()),

@@ -8,6 +8,7 @@ mod maps;
 mod reasons;
 mod resources;
 mod roles;
+mod seal;
 
 use std::fs;
 use std::io;

@@ -4,6 +4,7 @@
 use super::GENERATED;
 use super::configuration::Given::{Absent, Default, Required};
 use super::configuration::{Key, Table, tables};
+use super::seal;
 
 pub(super) fn page() -> String {
     let mut page = format!(
@@ -125,6 +126,7 @@ const CONTROLLER: &[Table] = &[
             ),
         ],
     },
+    seal::CONTROLLER,
     TOLD,
 ];
 
@@ -139,6 +141,7 @@ const GATEWAY: &[Table] = &[
             "The controller's socket for gateways.",
         )],
     },
+    seal::GATEWAY,
     TOLD,
 ];
 
@@ -162,6 +165,9 @@ operators = []
 [controller]
 cooling = "24h"
 
+[seal]
+path = "/etc/presence/seal.key"
+
 [gateway]
 name = "cloud-gw"
 site = "cloud"
@@ -179,6 +185,10 @@ const BESIDE: &str = r#"mode = "gateway"
 
 [controller]
 socket = "/run/presence/gateways.sock"
+
+[seal]
+kind = "credential"
+credential = "presence-seal"
 
 [gateway]
 name = "edge-a-gw"
