@@ -233,10 +233,7 @@ fn once<K: Plain, V, const N: usize>(
 /// two CPUs may differ: one just over is the programs' to judge.
 fn is_over(flow: &Flow, settings: &Settings, now: Ticks) -> bool {
     const SPARE: u32 = Ticks::PER_SECOND;
-    let idle = now.since(flow.seen);
-    // A packet may have come after `now` was read.
-    let is_past = idle <= u32::MAX / 2;
-    is_past && idle > settings.timeouts.of(flow).saturating_add(SPARE)
+    now.since(flow.seen) > settings.timeouts.of(flow).saturating_add(SPARE)
 }
 
 /// Whether the flow that a port is reserved for lives and uses that port.

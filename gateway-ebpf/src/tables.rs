@@ -47,7 +47,7 @@ pub(crate) fn now() -> Ticks {
     let counter = unsafe { bpf_jiffies64() };
     let Some(clock) = CLOCK.get_ptr_mut(0) else { return Ticks(0) };
     // SAFETY: the kernel returned it. Other CPUs may write meanwhile; each word is read whole, and a
-    // mixture is off by one tick of the counter.
+    // mixture is off by what `ClockTick` says.
     let last = unsafe { clock.read() };
     if last.counter == counter {
         return last.now;

@@ -11,9 +11,13 @@
 mod bench;
 mod traffic;
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    thread,
+    time::{Duration, Instant},
+};
 
-use bench::{Bench, Devices, MAC, chain, index, site};
+use bench::{Bench, Devices, MAC, ack, chain, index, site, syn};
 use gateway_common::{
     LocalAddress, Reason,
     desired::Tables,
@@ -91,6 +95,37 @@ fn without_settings_nothing_enters_from_a_link_and_the_lan_is_left_alone() {
         let counters: HashMap<u32, u64> = stand.counters().into_iter().collect();
         assert!(counters[&Counter::Refused(Reason::NotConfigured).index()] > 500);
         assert_eq!(stand.inspector.flows().expect("readable"), []);
+    });
+}
+
+/// A CPU that is held up between the clock and the flow meets what another wrote at a later tick. That takes
+/// some millions of packets: the tick itself has to fall in between.
+#[test]
+fn two_cpus_that_carry_one_flow_refuse_none_of_it() {
+    const TIME: Duration = Duration::from_secs(20);
+    let bench = Bench::new("two-cpus");
+    bench.run(|| {
+        let mut stand = Stand::new(&bench, 1024);
+        stand.dataplane.apply(&site(stand.devices)).expect("it fits");
+        let [syn, ack] = [syn, ack].map(|tcp| Frame {
+            side: Side::Lan,
+            device: stand.devices.lan,
+            bytes: bench::frame(&tcp([10, 0, 0, 5], [10, 0, 0, 200], 5672)),
+        });
+        assert_eq!(stand.run_live(&stand.lan, &syn).0, TC_ACT_REDIRECT);
+        let carry = || {
+            let end = Instant::now() + TIME;
+            let mut actions = BTreeMap::new();
+            while Instant::now() < end {
+                *actions.entry(stand.run_live(&stand.lan, &ack).0).or_insert(0_u32) += 1;
+            }
+            actions
+        };
+        let on_each = thread::scope(|scope| {
+            [scope.spawn(carry), scope.spawn(carry)].map(|it| it.join().expect("it runs"))
+        });
+        println!("{on_each:?}");
+        assert!(on_each.iter().all(|actions| actions.keys().eq([&TC_ACT_REDIRECT])), "{on_each:?}");
     });
 }
 

@@ -12,7 +12,8 @@ map! {
 }
 
 /// The time at a tick of the kernel's counter. The two may be of neighbouring ticks when a CPU reads
-/// while another writes, which makes the time wrong by one tick of the counter: 10 ms at most.
+/// while another writes, which makes the time wrong by one tick of the counter, 10 ms at most; for one such
+/// tick by more, if the CPU that wrote was held up in the middle. So time may go back: [`Ticks::since`].
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]

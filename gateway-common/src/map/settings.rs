@@ -132,7 +132,8 @@ impl NetworkFlags {
     }
 }
 
-/// How long an idle flow lives, by [`FlowState`], in ticks of [`crate::Ticks`].
+/// How long an idle flow lives, by [`FlowState`], in ticks of [`crate::Ticks`], at most
+/// [`crate::Ticks::HORIZON`] each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Timeouts([u32; Self::SLOTS]);

@@ -11,7 +11,7 @@ use crate::{
 /// Whether `flow` has not timed out.
 #[inline(always)]
 pub(super) fn is_alive(flow: &Flow, settings: &Settings, now: Ticks) -> bool {
-    now.since(flow.seen) <= settings.timeouts.of(flow)
+    !now.is_past(flow.seen, settings.timeouts.of(flow))
 }
 
 /// The state of a flow that `packet` opens.

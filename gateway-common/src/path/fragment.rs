@@ -127,7 +127,7 @@ fn later<T: Tables>(
 
 #[inline(always)]
 fn is_alive(slot: &impl FragmentSlot, now: Ticks) -> bool {
-    now.since(slot.head().since) <= Fragmented::TIMEOUT
+    !now.is_past(slot.head().since, Fragmented::TIMEOUT)
 }
 
 /// The part of the datagram that a fragment carries.

@@ -52,6 +52,11 @@ impl Step {
         Self { at: 1000 + ticks, ..self }
     }
 
+    /// Told an earlier time than what came before it: a CPU was held up between the clock and the table.
+    const fn held_up(self, ticks: u32) -> Self {
+        Self { at: 1000 - ticks, ..self }
+    }
+
     const fn refused(self, reason: Reason) -> Self {
         Self { want: Err(reason), ..self }
     }
@@ -151,6 +156,11 @@ fn trains() -> Vec<(&'static str, Vec<Step>)> {
         (
             "a later one just in time",
             vec![more(0, 1480), last(1480, 4008).after(Fragmented::TIMEOUT)],
+        ),
+        ("a later one that was held up", vec![more(0, 1480), last(1480, 4008).held_up(1)]),
+        (
+            "a first one twice, the second held up",
+            vec![more(0, 1480), more(0, 1480).held_up(1).refused(OVERLAP)],
         ),
         (
             "a later one too late",

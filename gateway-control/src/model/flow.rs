@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use gateway_common::time::{Ticks, ticks};
+
 use super::ValueError;
 
 /// How many flows there may be and how long they live.
@@ -177,6 +179,8 @@ impl Default for Timeouts {
         }
     }
 }
+
+const _: () = assert!(ticks(Timeout::MOST as u64 * 1000) < Ticks::HORIZON, "the clock can tell");
 
 /// A time-out in seconds: 1 to 30 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

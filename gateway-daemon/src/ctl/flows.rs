@@ -142,11 +142,9 @@ impl Answer for Flows {
     }
 }
 
-/// Seconds from `seen` to `now`. The kernel notes a packet while this program reads: what lies ahead
-/// of `now` is no idleness.
+/// Seconds from `seen` to `now`.
 fn idle(now: Ticks, seen: Ticks) -> u64 {
-    let ticks = now.since(seen);
-    if ticks > u32::MAX / 2 { 0 } else { (u64::from(ticks) << 24) / 1_000_000_000 }
+    (u64::from(now.since(seen)) << 24) / 1_000_000_000
 }
 
 #[cfg(test)]

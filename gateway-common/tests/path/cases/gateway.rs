@@ -79,6 +79,11 @@ impl Gateway {
         self.arrival.now.0 += 1;
     }
 
+    /// Has the next packet told an earlier tick than those before it: its CPU was held up in between.
+    pub(super) fn hold_up(&mut self) {
+        self.arrival.now.0 -= 1;
+    }
+
     /// Carries a frame that came in on the LAN.
     pub(super) fn carry_from_lan(&self, frame: &[u8]) {
         let arrival = Arrival { now: self.arrival.now, ..from_lan() };

@@ -132,6 +132,12 @@ fn tcp() -> Vec<Case> {
                 gateway.wait(7_000_000);
             })
             .into_link(SENT),
+        edge_lan("a packet overtaken by one of a later tick", data())
+            .given(|gateway| {
+                gateway.open();
+                gateway.hold_up();
+            })
+            .into_link(SENT),
         edge_lan("time-outs are the site's own", data())
             .given(|gateway| {
                 let times = [30_000, 60_000, 300_000, 300_000, 10_000, 120_000, 180_000, 30_000];
@@ -179,6 +185,12 @@ fn others() -> Vec<Case> {
             .given(|gateway| {
                 gateway.answered();
                 gateway.wait(180_000);
+            })
+            .onto_lan(ANSWERED),
+        edge_link("an answer overtaken by one of a later tick", answer())
+            .given(|gateway| {
+                gateway.answered();
+                gateway.hold_up();
             })
             .onto_lan(ANSWERED),
         edge_link("an exchange idle for longer", answer())

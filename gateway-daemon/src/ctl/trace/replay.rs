@@ -16,7 +16,7 @@ use gateway_common::map::{
 use gateway_common::path::{self, Arrival};
 use gateway_common::tables::{self, Carried, FlowSlot, FragmentSlot, Insertion, Stage};
 use gateway_common::verdict::{ErrorMessage, Verdict, Way};
-use gateway_common::{LocalAddress, Ticks, TransitAddress};
+use gateway_common::{LocalAddress, TransitAddress};
 use gateway_dataplane::{InspectError, Inspector, Program};
 
 /// The entries that programs write, as they are now.
@@ -108,7 +108,7 @@ pub(crate) fn replay(
     live: &impl Live,
 ) -> Result<Replayed, InspectError> {
     let (asked, failed) = (RefCell::default(), RefCell::default());
-    let notes = Notes { tables, live, now: arrival.now, asked, failed };
+    let notes = Notes { tables, live, asked, failed };
     let frame = Bytes(frame);
     let verdict = match program {
         Program::Guard => path::guard(&frame, &notes, arrival, &Verdicts),
@@ -131,7 +131,6 @@ pub(crate) fn replay(
 struct Notes<'a, L> {
     tables: &'a Tables,
     live: &'a L,
-    now: Ticks,
     asked: RefCell<Vec<Asked>>,
     /// The first error of `live`.
     failed: RefCell<Option<InspectError>>,
@@ -206,13 +205,7 @@ impl<L: Live> tables::Tables for Notes<'_, L> {
     }
 
     fn flow(&self, stage: Stage, key: &FlowKey) -> Option<Slot> {
-        let mut found = self.read(self.live.flow(stage, key));
-        // A packet that it carried after the moment was taken must not make it look long idle.
-        if let Some(flow) = &mut found
-            && self.now.since(flow.seen) > u32::MAX / 2
-        {
-            flow.seen = self.now;
-        }
+        let found = self.read(self.live.flow(stage, key));
         self.note(Asked::Flow(*key, found));
         found.map(Slot)
     }

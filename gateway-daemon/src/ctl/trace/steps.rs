@@ -176,10 +176,7 @@ impl Scene<'_> {
     }
 
     fn flow(&self, flow: &Flow) -> String {
-        let ticks = self.now.since(flow.seen);
-        // The kernel notes a packet while this program reads.
-        let idle = if ticks > u32::MAX / 2 { 0 } else { ticks };
-        let is_over = idle > self.settings().timeouts.of(flow);
+        let is_over = self.now.is_past(flow.seen, self.settings().timeouts.of(flow));
         let packets = u64::from(flow.packets[0]) + u64::from(flow.packets[1]);
         format!(
             "{}, {packets} packets, {}, idle {}{}",
@@ -191,8 +188,7 @@ impl Scene<'_> {
     }
 
     fn ago(&self, then: Ticks) -> String {
-        let ticks = self.now.since(then);
-        seconds(if ticks > u32::MAX / 2 { 0 } else { u64::from(ticks / Ticks::PER_SECOND) })
+        seconds(u64::from(self.now.since(then) / Ticks::PER_SECOND))
     }
 
     fn quota(&self, of: &UsageKey, count: u64) -> Step {
