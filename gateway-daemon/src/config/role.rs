@@ -9,7 +9,6 @@ use gateway_control::deployment::allocation::COOLING;
 use gateway_control::model::{Timeout, ValueError};
 use gateway_control::site_file::{self, MAX_LEN, Mode, ToldGateway};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::seal::RawSeal;
 use super::{ConfigError, SealSettings, SiteFile};
@@ -80,29 +79,14 @@ pub struct GatewayFile {
     pub gateway: ToldGateway,
 }
 
+/// The tables that are the daemon's own. `parse_told` reads the others, and refuses those that there are not.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawController {
-    #[serde(rename = "mode")]
-    _mode: IgnoredAny,
-    #[serde(default)]
-    store: RawStore,
-    #[serde(default)]
-    api: RawApi,
-    #[serde(default)]
-    controller: RawSettings,
+struct RawFile<C> {
+    store: Option<RawStore>,
+    api: Option<RawApi>,
+    controller: Option<C>,
     #[serde(default)]
     seal: RawSeal,
-    #[serde(rename = "gateway")]
-    _gateway: Option<IgnoredAny>,
-    #[serde(rename = "lan")]
-    _lan: Option<IgnoredAny>,
-    #[serde(rename = "host")]
-    _host: Option<IgnoredAny>,
-    #[serde(rename = "link")]
-    _link: Option<IgnoredAny>,
-    #[serde(rename = "flows")]
-    _flows: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -135,26 +119,6 @@ struct RawSettings {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawGateway {
-    #[serde(rename = "mode")]
-    _mode: IgnoredAny,
-    controller: Option<RawPlace>,
-    #[serde(default)]
-    seal: RawSeal,
-    #[serde(rename = "gateway")]
-    _gateway: Option<IgnoredAny>,
-    #[serde(rename = "lan")]
-    _lan: Option<IgnoredAny>,
-    #[serde(rename = "host")]
-    _host: Option<IgnoredAny>,
-    #[serde(rename = "link")]
-    _link: Option<IgnoredAny>,
-    #[serde(rename = "flows")]
-    _flows: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawPlace {
     socket: Option<PathBuf>,
 }
@@ -176,20 +140,7 @@ impl Role {
             }
             Mode::Gateway => {
                 let gateway = site_file::parse_told(text).map_err(content)?;
-                let missing = || ConfigError::Value {
-                    path: path.into(),
-                    key: "gateway",
-                    error: "there is none; add [gateway] with name and site".to_owned(),
-                };
-                let raw: RawGateway = toml(path, text)?;
-                let place = raw.controller.and_then(|place| place.socket);
-                let gateway = gateway.ok_or_else(missing)?;
-                Ok(Self::Gateway(GatewayFile {
-                    path: path.into(),
-                    controller: place.unwrap_or_else(|| SESSIONS.into()),
-                    seal: SealSettings::of_gateway(path, raw.seal, &gateway.facts.instance)?,
-                    gateway,
-                }))
+                GatewayFile::read(path, text, gateway).map(Self::Gateway)
             }
         }
     }
@@ -246,13 +197,10 @@ impl Role {
 
 impl ControllerFile {
     fn read(path: &Path, text: &str, gateway: Option<ToldGateway>) -> Result<Self, ConfigError> {
-        let raw: RawController = toml(path, text)?;
-        let wrong = |key, error: &dyn ToString| ConfigError::Value {
-            path: path.into(),
-            key,
-            error: error.to_string(),
-        };
-        let cooling = match &raw.controller.cooling {
+        let raw: RawFile<RawSettings> = toml(path, text)?;
+        let wrong = |key, error: &dyn ToString| wrong(path, key, error);
+        let (api, settings) = (raw.api.unwrap_or_default(), raw.controller.unwrap_or_default());
+        let cooling = match &settings.cooling {
             None => COOLING,
             Some(text) => {
                 let read: Result<Timeout, ValueError> = text.parse();
@@ -266,7 +214,7 @@ impl ControllerFile {
             deployment,
             most_operations,
             most_request_bytes,
-        } = raw.store;
+        } = raw.store.unwrap_or_default();
         let store = match (file, etcd) {
             (Some(_), Some(_)) => {
                 return Err(wrong("store", &"it has both path and etcd; keep one of the two"));
@@ -312,13 +260,36 @@ impl ControllerFile {
             seal: SealSettings::of_controller(path, raw.seal)?,
             store,
             cooling,
-            socket: raw.api.socket.unwrap_or_else(|| SOCKET.into()),
-            sessions: raw.controller.socket.unwrap_or_else(|| SESSIONS.into()),
-            operators: raw.api.operators,
-            readers: raw.api.readers,
+            socket: api.socket.unwrap_or_else(|| SOCKET.into()),
+            sessions: settings.socket.unwrap_or_else(|| SESSIONS.into()),
+            operators: api.operators,
+            readers: api.readers,
             gateway,
         })
     }
+}
+
+impl GatewayFile {
+    fn read(path: &Path, text: &str, gateway: Option<ToldGateway>) -> Result<Self, ConfigError> {
+        let raw: RawFile<RawPlace> = toml(path, text)?;
+        let of_a_controller = [("store", raw.store.is_some()), ("api", raw.api.is_some())];
+        if let Some((table, _)) = of_a_controller.into_iter().find(|(_, given)| *given) {
+            let remedy = "it is for a controller; remove it, or set mode = \"controller\"";
+            return Err(wrong(path, table, &remedy));
+        }
+        let missing = || wrong(path, "gateway", &"there is none; add [gateway] with name and site");
+        let gateway = gateway.ok_or_else(missing)?;
+        Ok(Self {
+            path: path.into(),
+            controller: raw.controller.and_then(|it| it.socket).unwrap_or_else(|| SESSIONS.into()),
+            seal: SealSettings::of_gateway(path, raw.seal, &gateway.facts.instance)?,
+            gateway,
+        })
+    }
+}
+
+fn wrong(path: &Path, key: &'static str, error: &dyn ToString) -> ConfigError {
+    ConfigError::Value { path: path.into(), key, error: error.to_string() }
 }
 
 fn gateway_part(gateway: &ToldGateway) -> String {
@@ -343,6 +314,9 @@ pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
 mod tests {
     use super::*;
 
+    const GATEWAY: &str = "[gateway]\nname = \"gw\"\nsite = \"cloud\"\n[[lan]]\ninterface = \"lan0\"\n\
+        networks = [\"10.0.0.0/24\"]\n[link]\nprivate_key_file = \"link.key\"";
+
     fn read(text: &str) -> Result<ControllerFile, String> {
         let gateway = site_file::parse_told(text).map_err(|error| error.to_string())?;
         ControllerFile::read(Path::new("c.toml"), text, gateway).map_err(|error| error.to_string())
@@ -358,10 +332,8 @@ mod tests {
 
     #[test]
     fn the_effective_file_says_the_same() {
-        let gateway = "[gateway]\nname = \"gw\"\nsite = \"cloud\"\n[[lan]]\ninterface = \"lan0\"\n\
-                       networks = [\"10.0.0.0/24\"]\n[link]\nprivate_key_file = \"link.key\"";
         let etcd = "[store]\netcd = [\"http://192.0.2.9:2379\"]\ndeployment = \"acme\"";
-        for rest in ["", gateway, etcd] {
+        for rest in ["", GATEWAY, etcd] {
             let file = read(&format!("mode = \"controller\"\n{rest}")).unwrap();
             let text = Role::Controller(file).effective();
             let again =
@@ -398,5 +370,28 @@ mod tests {
             }
             assert!(error.contains("c.toml"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_gateway_that_is_told_its_share_has_no_table_of_a_controller() {
+        let read = |rest: &str| {
+            let text = format!("mode = \"gateway\"\n{rest}{GATEWAY}");
+            Role::parse(Path::new("g.toml"), &text).map_err(|error| error.to_string())
+        };
+        let Ok(Role::Gateway(file)) = read("[controller]\nsocket = \"/run/c.sock\"\n") else {
+            panic!("no gateway")
+        };
+        assert_eq!(file.controller, Path::new("/run/c.sock"));
+        for (text, parts) in [
+            ("[store]\n", ["g.toml: store: it is for a controller", "remove it"]),
+            ("[api]\noperators = []\n", ["g.toml: api: it is for a controller", "mode"]),
+            ("[controller]\ncooling = \"2h\"\n", ["unknown field `cooling`", "line 3"]),
+            ("[peer]\n", ["unknown field `peer`", "line 2"]),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(parts.iter().all(|part| error.contains(part)), "{text}: {error}");
+        }
+        let error = Role::parse(Path::new("g.toml"), "mode = \"gateway\"").unwrap_err();
+        assert!(error.to_string().contains("add [gateway]"), "{error}");
     }
 }
