@@ -58,6 +58,16 @@ pub(super) struct Key {
     pub(super) example: &'static str,
 }
 
+/// A key of a table, as both pages list them.
+pub(super) const fn key(
+    name: &'static str,
+    default: Given,
+    example: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { name, default, meaning, example }
+}
+
 /// What holds if a key is left out.
 #[derive(Clone, Copy)]
 pub(super) enum Given {

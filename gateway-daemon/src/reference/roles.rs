@@ -3,7 +3,7 @@
 
 use super::GENERATED;
 use super::configuration::Given::{Absent, Default, Required};
-use super::configuration::{Key, Table, tables};
+use super::configuration::{Table, key, tables};
 use super::seal;
 
 pub(super) fn page() -> String {
@@ -144,15 +144,6 @@ const GATEWAY: &[Table] = &[
     seal::GATEWAY,
     TOLD,
 ];
-
-const fn key(
-    name: &'static str,
-    default: super::configuration::Given,
-    example: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key { name, default, meaning, example }
-}
 
 const EXAMPLE: &str = r#"mode = "controller"
 

@@ -2,7 +2,7 @@
 //! tests hold it to the parser.
 
 use super::Given::{Absent, Default, Required};
-use super::{Given, Key, Table};
+use super::{Key, Table, key};
 
 /// Every table of the site file, in the order of the page.
 pub(super) const TABLES: &[Table] = &[
@@ -402,12 +402,3 @@ const TIMEOUTS: &[Key] = &[
     key("datagram", Default("\"120s\""), "\"1m\"", "Everything but TCP: only the client spoke."),
     key("datagram_replied", Default("\"180s\""), "\"3m\"", "Everything but TCP: both ends spoke."),
 ];
-
-const fn key(
-    name: &'static str,
-    default: Given,
-    example: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key { name, default, meaning, example }
-}
