@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gateway_control::deployment::Deployment;
 use gateway_control::deployment::share::{self, Item, ItemKey};
 use gateway_control::model::{GatewayName, SiteName};
-use gateway_control::resource::{Key, Kind, Resource};
+use gateway_control::resource::{Key, Kind, Resource, Site};
 
 use super::fleet::{Fleet, Member};
 use super::state::State;
@@ -210,12 +210,12 @@ pub(super) fn deployment(state: &State, fleet: &Fleet, store: String) -> Deploym
         *counts.entry(key.kind().word().to_owned()).or_default() += 1;
     }
     let mut sites: Vec<SiteStatus> = fleet.look(|members| {
-        let site = |(name, site): (&SiteName, _)| {
+        let site = |(name, site): (&SiteName, &Site)| {
             let gateway = gateway_state(state, name, members.get(name));
             let lag = gateway.applied.map(|applied| gateway.wanted.saturating_sub(applied));
             SiteStatus {
                 name: name.to_string(),
-                role: role(site),
+                role: site.role.to_string(),
                 links: linked(deployment, site),
                 links_up: members.get(name).and_then(|member| member.report().links_up),
                 services: deployment.services_at(name).count(),
@@ -258,11 +258,7 @@ pub(super) fn deployment(state: &State, fleet: &Fleet, store: String) -> Deploym
 }
 
 /// To how many sites it is to have a link: to those that have a gateway.
-fn linked(deployment: &Deployment, site: &gateway_control::resource::Site) -> usize {
+fn linked(deployment: &Deployment, site: &Site) -> usize {
     let neighbours = deployment.neighbours(site);
     neighbours.iter().filter(|site| deployment.gateway_of(site).is_some()).count()
-}
-
-fn role(site: &gateway_control::resource::Site) -> String {
-    site.role.to_string()
 }
