@@ -9,7 +9,7 @@ use std::{env, fs, process};
 
 use gateway_control::deployment::allocation::COOLING;
 use gateway_control::resource::read;
-use gateway_control::session::{FROM_GATEWAY_MAX_LEN, FromGateway, Hello, Report as Said};
+use gateway_control::session::{FROM_GATEWAY_MAX_LEN, FromGateway, Hello, Report as Said, VERSION};
 use gateway_daemon::api::Listener;
 use gateway_daemon::api::wire::Progress;
 use gateway_daemon::controller::{Author, Controller, Identity, Orders, Report};
@@ -234,7 +234,14 @@ async fn what_is_no_gateway_is_let_go_and_others_are_served() {
     // A second one of the same name takes the place of the first, which comes again.
     let mut second = stranger(&scratch.socket()).await;
     let Identity { site, gateway, public_key } = identity();
-    let hello = FromGateway::Hello(Hello { site, gateway, public_key });
+    let hello = FromGateway::Hello(Hello {
+        version: VERSION,
+        site,
+        gateway,
+        public_key,
+        program: String::new(),
+        holds: None,
+    });
     second.write_all(&framed(&hello.encode())).await.unwrap();
     let mut length = [0; 4];
     timeout(BOUND, second.read_exact(&mut length)).await.expect("told in time").unwrap();

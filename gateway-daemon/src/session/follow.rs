@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_control::session::{self, FROM_CONTROLLER_MAX_LEN, FromGateway, Hello};
+use gateway_control::deployment::share::Share;
+use gateway_control::session::{
+    self, FROM_CONTROLLER_MAX_LEN, FromController, FromGateway, Hello, MessageError, Told, VERSION,
+};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -59,14 +62,24 @@ async fn talk(
 ) -> Result<(), SessionError> {
     let (mut from, mut to) = UnixStream::connect(socket).await?.into_split();
     let Identity { site, gateway, public_key } = identity.borrow_and_update().clone();
-    let hello = FromGateway::Hello(Hello { site, gateway, public_key });
+    let hello = FromGateway::Hello(Hello {
+        version: VERSION,
+        site,
+        gateway,
+        public_key,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        holds: None,
+    });
     frame::write(&mut to, &hello.encode()).await?;
     // Frames are read by a task of their own, since reading one cannot be left off half-way.
     let (heard, mut hearing) = mpsc::channel(1);
     let mut reader = JoinSet::new();
     reader.spawn(async move {
         while let Some(octets) = frame::read(&mut from, FROM_CONTROLLER_MAX_LEN).await? {
-            if heard.send(session::Orders::decode(&octets)?).await.is_err() {
+            let Some(FromController::Orders(told)) = FromController::decode(&octets)? else {
+                continue;
+            };
+            if heard.send(told).await.is_err() {
                 break;
             }
         }
@@ -81,7 +94,15 @@ async fn talk(
         }
         tokio::select! {
             Some(heard) = hearing.recv() => {
-                let session::Orders { revision, share } = heard;
+                let session::Orders { revision, told, .. } = heard;
+                let share = match told {
+                    Told::Snapshot { octets, .. } => {
+                        let share = Share::decode(&octets);
+                        Ok(share.map_err(|error| MessageError::Message(error.to_string()))?)
+                    }
+                    Told::Delta(_) => return Err(MessageError::Empty.into()),
+                    Told::Nothing(why) => Err(why),
+                };
                 let heard = Orders { revision: revision.map(Revision::new), share: share.map(Arc::new) };
                 orders.send_if_modified(|now| {
                     let changed = now.as_ref() != Some(&heard);

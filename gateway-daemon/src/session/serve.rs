@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_control::session::{self, FROM_GATEWAY_MAX_LEN, FromGateway, Hello, MessageError};
+use gateway_control::session::{
+    self, FROM_GATEWAY_MAX_LEN, FromController, FromGateway, Hello, MessageError, Told,
+};
 use nix::unistd::Uid;
 use tokio::io::BufWriter;
 use tokio::net::UnixStream;
@@ -105,7 +107,7 @@ async fn talk(stream: UnixStream, controller: &Controller) -> Result<(), Session
     let hello = timeout(PATIENCE, hear(&mut from)).await;
     let late = |doing| SessionError::Late { doing };
     let hello = hello.map_err(|_| late("say who it is"))??;
-    let Some(FromGateway::Hello(Hello { site, gateway, public_key })) = hello else {
+    let Some(FromGateway::Hello(Hello { site, gateway, public_key, .. })) = hello else {
         return Err(SessionError::Nameless);
     };
     let name = gateway.clone();
@@ -141,6 +143,7 @@ async fn talk(stream: UnixStream, controller: &Controller) -> Result<(), Session
             Some(message) = hearing.recv() => match message {
                 FromGateway::Report(report) => connection.report(reported(report)),
                 FromGateway::Hello(_) => return Err(SessionError::Nameless),
+                _ => {}
             },
             Some(ended) = reader.join_next(), if hearing.is_empty() => {
                 tracing::info!(gateway = %name, "a gateway is gone");
@@ -152,14 +155,15 @@ async fn talk(stream: UnixStream, controller: &Controller) -> Result<(), Session
 
 async fn hear(from: &mut OwnedReadHalf) -> Result<Option<FromGateway>, SessionError> {
     let frame = frame::read(from, FROM_GATEWAY_MAX_LEN).await?;
-    Ok(frame.map(|octets| FromGateway::decode(&octets)).transpose()?)
+    Ok(frame.map(|octets| FromGateway::decode(&octets)).transpose()?.flatten())
 }
 
-fn told(Orders { revision, share }: Orders) -> session::Orders {
-    session::Orders {
-        revision: revision.map(Revision::number),
-        share: share.map(|share| (*share).clone()),
-    }
+fn told(Orders { revision, share }: Orders) -> FromController {
+    let revision = revision.map(Revision::number);
+    FromController::Orders(match share {
+        Ok(share) => session::Orders::snapshot(revision, None, &share),
+        Err(why) => session::Orders { revision, lease: None, told: Told::Nothing(why) },
+    })
 }
 
 fn reported(report: session::Report) -> Report {
