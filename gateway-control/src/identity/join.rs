@@ -5,7 +5,7 @@ use prost::Message as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{ControllerAddress, Secret, SpiffeId};
-use crate::model::PublicKey;
+use crate::model::{Endpoint, PublicKey};
 
 /// Longest message, in octets.
 pub const JOIN_MAX_LEN: usize = 64 << 10;
@@ -19,6 +19,8 @@ pub struct Joining {
     pub request: Vec<u8>,
     /// A gateway's: the public key of its link.
     pub link_key: Option<PublicKey>,
+    /// Where other gateways dial its link; none: it dials.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Whether somebody may do what he is for.
@@ -72,6 +74,8 @@ struct JoiningMessage {
     request: Vec<u8>,
     #[prost(string, optional, tag = "3")]
     link_key: Option<String>,
+    #[prost(string, repeated, tag = "4")]
+    endpoints: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -109,6 +113,7 @@ impl Joining {
             secret: self.secret.octets().to_vec(),
             request: self.request.clone(),
             link_key: self.link_key.map(|it| it.to_string()),
+            endpoints: self.endpoints.iter().map(ToString::to_string).collect(),
         };
         let octets = Zeroizing::new(message.encode_to_vec());
         message.secret.zeroize();
@@ -125,7 +130,10 @@ impl Joining {
             field: "secret",
             why: format!("it has not {} octets", Secret::LEN),
         };
-        Ok(Self { secret: secret.ok_or_else(length)?, request: message.request, link_key })
+        let endpoints = message.endpoints.iter().map(|it| field("endpoints", it));
+        let endpoints = endpoints.collect::<Result<_, _>>()?;
+        let secret = secret.ok_or_else(length)?;
+        Ok(Self { secret, request: message.request, link_key, endpoints })
     }
 }
 
@@ -190,6 +198,7 @@ mod tests {
             secret: Secret::new([9; 32]),
             request: vec![1, 2, 3],
             link_key: Some("3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=".parse().unwrap()),
+            endpoints: vec!["192.0.2.1:51820".parse().unwrap()],
         };
         assert_eq!(Joining::decode(&joining.encode()), Ok(joining));
         let joined = Joined {

@@ -136,6 +136,10 @@ impl From<ControllerError> for Refused {
                 let problem = ProblemView { message: error.to_string(), ..about(key) };
                 Self::new(ErrorWord::TooLarge, error.to_string()).with_problem(problem)
             }
+            ControllerError::NoGateway { .. } => Self::new(ErrorWord::NotFound, error.to_string()),
+            ControllerError::StaysRevoked { .. } => {
+                Self::new(ErrorWord::Conflict, error.to_string())
+            }
             ControllerError::Alien { .. }
             | ControllerError::Disagrees { .. }
             | ControllerError::Records(_)

@@ -4,6 +4,7 @@ use std::fmt;
 
 use gateway_control::deployment::Problem;
 use gateway_control::deployment::allocation::RecordError;
+use gateway_control::model::GatewayName;
 use gateway_control::resource::{FieldConflict, Key};
 
 use crate::store::{KeyError, Revision, StoreError, ValueError};
@@ -39,6 +40,21 @@ pub enum ControllerError {
         key: Key,
         /// What the store takes.
         reason: ValueError,
+    },
+    /// No such gateway.
+    #[error("there is no gateway {name}; `gatewayctl get gateways` lists them")]
+    NoGateway {
+        /// The name.
+        name: GatewayName,
+    },
+    /// A gateway that was revoked stays so.
+    #[error(
+        "gateway {name} was revoked and stays so, since its keys may be in other hands; delete it, and let its host \
+         join again with a new token"
+    )]
+    StaysRevoked {
+        /// The name.
+        name: GatewayName,
     },
     /// The store holds something that no controller wrote.
     #[error(

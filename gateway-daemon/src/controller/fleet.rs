@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gateway_control::deployment::share::Share;
 use gateway_control::model::{GatewayName, PublicKey, SiteName};
+use gateway_control::session::RefusalKind;
 use tokio::sync::watch;
 
 use super::state::State;
@@ -20,8 +21,25 @@ const EVENTS: usize = 1000;
 pub struct Orders {
     /// When it was last changed.
     pub revision: Option<Revision>,
-    /// The share, or why there is none for it, with the remedy.
-    pub share: Result<Arc<Share>, String>,
+    /// The share, or why there is none for it.
+    pub share: Result<Arc<Share>, Lack>,
+}
+
+/// Why a gateway has nothing to apply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Lack {
+    /// What kind of reason it is.
+    pub kind: RefusalKind,
+    /// What is wrong, with the remedy.
+    pub why: String,
+}
+
+impl Lack {
+    /// Of which only the words came over.
+    pub fn nothing(why: String) -> Self {
+        Self { kind: RefusalKind::Other, why }
+    }
 }
 
 /// What a gateway says of itself.
@@ -96,7 +114,7 @@ impl Member {
 
     /// Why there is nothing for it to apply.
     pub(super) fn lacks_share(&self) -> Option<String> {
-        self.orders.borrow().share.as_ref().err().cloned()
+        self.orders.borrow().share.as_ref().err().map(|it| it.why.clone())
     }
 }
 
@@ -119,6 +137,12 @@ impl Fleet {
     /// Says that something has changed.
     pub(super) fn tell(&self) {
         self.news.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Takes note of something about a gateway.
+    pub(super) fn remark(&self, gateway: &GatewayName, at: u64, reason: &str, message: &str) {
+        self.inner().happened(gateway, at, reason, message);
+        self.tell();
     }
 
     /// Looks at the gateways by site.
@@ -162,7 +186,8 @@ impl Fleet {
                 "the gateway of site {site} runs in the controller's process, and a site has one; correct \
                  gateway.site of this one, or take [gateway] out of the controller's file"
             );
-            let (sender, receiver) = watch::channel(Orders { share: Err(why), ..orders });
+            let lack = Lack::nothing(why);
+            let (sender, receiver) = watch::channel(Orders { share: Err(lack), ..orders });
             let (fleet, _idle) = (Arc::clone(self), Some(sender));
             return Connection { fleet, identity, number, orders: receiver, _idle, clock };
         }
@@ -175,7 +200,12 @@ impl Fleet {
             report: Report::default(),
         };
         inner.members.insert(identity.site.clone(), member);
-        inner.happened(&identity, clock(), "Connected", "it is connected to this controller");
+        inner.happened(
+            &identity.gateway,
+            clock(),
+            "Connected",
+            "it is connected to this controller",
+        );
         drop(inner);
         self.tell();
         let fleet = Arc::clone(self);
@@ -184,11 +214,11 @@ impl Fleet {
 }
 
 impl Inner {
-    fn happened(&mut self, of: &Identity, at: u64, reason: &str, message: &str) {
+    fn happened(&mut self, gateway: &GatewayName, at: u64, reason: &str, message: &str) {
         if self.events.len() == EVENTS {
             self.events.pop_front();
         }
-        let about = Reference { kind: "Gateway".to_owned(), name: of.gateway.to_string() };
+        let about = Reference { kind: "Gateway".to_owned(), name: gateway.to_string() };
         let (reason, message) = (reason.to_owned(), message.to_owned());
         self.events.push_back(Event { at, about, reason, message, by: None });
     }
@@ -222,11 +252,11 @@ impl Connection {
         let at = (self.clock)();
         match (&before.refused, &report.refused) {
             (old, Some(why)) if old.as_ref() != Some(why) => {
-                inner.happened(&self.identity, at, "Refused", why);
+                inner.happened(&self.identity.gateway, at, "Refused", why);
             }
             (Some(_), None) => {
                 let message = "it has applied what it is told";
-                inner.happened(&self.identity, at, "Applied", message);
+                inner.happened(&self.identity.gateway, at, "Applied", message);
             }
             _ => {}
         }
@@ -241,7 +271,7 @@ impl Drop for Connection {
         let Some(member) = inner.member(&self.identity.site, self.number) else { return };
         member.number = None;
         let message = "it is no longer connected to this controller; it goes on with what it has";
-        inner.happened(&self.identity, (self.clock)(), "Disconnected", message);
+        inner.happened(&self.identity.gateway, (self.clock)(), "Disconnected", message);
         drop(inner);
         self.fleet.tell();
     }

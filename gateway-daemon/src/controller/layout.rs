@@ -5,6 +5,7 @@
 //! | `turn` | the version of this layout; written by every change |
 //! | `resource/KIND/NAME` | the resource and who set its fields, as JSON |
 //! | `event/NUMBER` | what one change did, as JSON |
+//! | `identity/…` | who joined, and with what: [`super::members`] |
 //! | `allocation/SPACE/…` | who holds a range, or held it, as JSON |
 
 use std::num::NonZeroUsize;
@@ -24,6 +25,7 @@ const TURN: &str = "turn";
 const RESOURCE: &str = "resource/";
 const ALLOCATION: &str = "allocation/";
 const EVENT: &str = "event/";
+pub(super) const IDENTITY: &str = "identity/";
 /// The version of the layout.
 const VERSION: &str = "1";
 
@@ -153,7 +155,7 @@ impl Found {
             let number = number.parse().map_err(|_| alien("its name is no number".to_owned()))?;
             let events = serde_json::from_slice(value).map_err(|error| alien(error.to_string()))?;
             self.events.push((number, events));
-        } else {
+        } else if !name.starts_with(IDENTITY) {
             return Err(alien("this version of the controller knows no such key".to_owned()));
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | state | what the store holds, in memory; a change as a transaction |
 //! | layout | resources, allocations and events as keys and values of the store |
+//! | members | who may call himself a gateway: tokens, certificates, revocation |
 //! | fleet | the gateways that are told their shares, and how far they are |
 //! | view | resources and the deployment as operators see them |
 //! | error | why the controller did not do what it was asked for |
@@ -15,11 +16,12 @@
 mod error;
 mod fleet;
 mod layout;
+pub mod members;
 mod state;
 mod view;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gateway_control::deployment::Diff;
@@ -33,7 +35,8 @@ use crate::api::wire::{DeploymentStatus, Event, View};
 use crate::store::{Outcome, Prefix, Revision, Store};
 pub use error::{Conflict, ControllerError};
 use fleet::Fleet;
-pub use fleet::{Connection, Identity, Orders, Report};
+pub use fleet::{Connection, Identity, Lack, Orders, Report};
+use members::Members;
 use state::{Prepared, State};
 
 /// How often a change is computed anew because another controller was faster.
@@ -49,6 +52,8 @@ pub struct Controller {
     cooling: u64,
     state: Mutex<Option<State>>,
     fleet: Arc<Fleet>,
+    /// Of a controller that takes gateways in over the network.
+    members: OnceLock<Arc<Members>>,
 }
 
 /// In whose name something is changed, and how.
@@ -135,7 +140,8 @@ impl Controller {
         now: u64,
     ) -> Result<Self, ControllerError> {
         let state = State::read(store.as_ref(), cooling, now).await?;
-        Ok(Self { store, cooling, state: Mutex::new(Some(state)), fleet: Arc::default() })
+        let (state, fleet, members) = (Mutex::new(Some(state)), Arc::default(), OnceLock::new());
+        Ok(Self { store, cooling, state, fleet, members })
     }
 
     /// Applies all of these resources, or none and says everything that is wrong. `now` is in seconds since 1970.
@@ -186,39 +192,55 @@ impl Controller {
     ) -> Result<Done, ControllerError> {
         let mut place = self.state.lock().await;
         for _ in 0..ATTEMPTS {
-            // Out of its place until the store has answered: if this future is dropped or the store fails, what the
-            // store has is not known, and is read anew.
-            let mut state = self.current(&mut place, now).await?;
-            let changed = prepare(&state, &asked, author).and_then(|prepared| {
-                match state.desired.change(prepared.changes.clone(), now) {
-                    Ok(diff) => Ok((prepared, diff)),
-                    Err(problems) => Err(ControllerError::Refused { problems }),
-                }
-            });
-            let (prepared, diff) = match changed {
-                Ok(changed) => changed,
+            let state = self.current(&mut place, now).await?;
+            let prepared = match prepare(&state, &asked, author) {
+                Ok(prepared) => prepared,
                 Err(refused) => {
                     *place = Some(state);
                     return Err(refused);
                 }
             };
-            let fates = prepared.fates.clone();
-            let events = state::events(&prepared, author.manager.as_str(), now);
-            let Some(transaction) = state.transaction(&prepared, &events)? else {
-                *place = Some(state);
-                return Ok(Done { fates, diff, revision: None });
-            };
-            if let Outcome::Committed(revision) = self.store.transact(transaction).await? {
-                state.committed(prepared, events, &diff, revision);
-                let sites: Vec<SiteName> = diff.sites().map(|(site, _)| site.clone()).collect();
-                let concerned = state.with_gateways(&fates, sites);
-                self.fleet.publish(&state, concerned.as_deref());
-                *place = Some(state);
-                self.fleet.tell();
-                return Ok(Done { fates, diff, revision: Some(revision) });
+            if let Some(done) = self.commit(&mut place, state, prepared, author, now).await? {
+                return Ok(done);
             }
         }
         Err(ControllerError::Contended { attempts: ATTEMPTS })
+    }
+
+    /// Takes a change to the store; `None` if another controller was faster. The state is out of its place until the
+    /// store has answered: if this future is dropped or the store fails, what the store has is not known, and is read
+    /// anew.
+    async fn commit(
+        &self,
+        place: &mut Option<State>,
+        mut state: State,
+        prepared: Prepared,
+        author: &Author,
+        now: u64,
+    ) -> Result<Option<Done>, ControllerError> {
+        let diff = match state.desired.change(prepared.changes.clone(), now) {
+            Ok(diff) => diff,
+            Err(problems) => {
+                *place = Some(state);
+                return Err(ControllerError::Refused { problems });
+            }
+        };
+        let fates = prepared.fates.clone();
+        let events = state::events(&prepared, author.manager.as_str(), now);
+        let Some(transaction) = state.transaction(&prepared, &events)? else {
+            *place = Some(state);
+            return Ok(Some(Done { fates, diff, revision: None }));
+        };
+        let Outcome::Committed(revision) = self.store.transact(transaction).await? else {
+            return Ok(None);
+        };
+        state.committed(prepared, events, &diff, revision);
+        let sites: Vec<SiteName> = diff.sites().map(|(site, _)| site.clone()).collect();
+        let concerned = state.with_gateways(&fates, sites);
+        self.fleet.publish(&state, concerned.as_deref());
+        *place = Some(state);
+        self.fleet.tell();
+        Ok(Some(Done { fates, diff, revision: Some(revision) }))
     }
 
     async fn look_ahead(

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use gateway_control::deployment::allocation::Recorded;
 use gateway_control::deployment::{Change, Deployment, Desired, Diff};
-use gateway_control::model::SiteName;
-use gateway_control::resource::{self, Declared, Key, Managers, Resource};
+use gateway_control::model::{GatewayName, SiteName};
+use gateway_control::resource::{
+    self, Declared, Field, Gateway, GatewayState, Key, ManagerName, Managers, Resource,
+};
+use gateway_control::session::RefusalKind;
 
-use super::fleet::{Identity, Orders};
+use super::fleet::{Identity, Lack, Orders};
+use super::members::{Write, enrolment_key, uses_key};
 use super::{Author, Conflict, ControllerError, Fate, layout};
 use crate::api::wire::{Event, Reference};
 use crate::store::{Revision, Store, Transaction};
@@ -48,6 +52,15 @@ pub(super) struct Prepared {
     pub(super) fates: Vec<(Key, Fate)>,
     /// Who is to hold the fields of what is put.
     managers: BTreeMap<Key, Managers>,
+    /// What is written in the same transaction.
+    also: Vec<Write>,
+}
+
+impl Prepared {
+    /// Writes this in the same transaction.
+    pub(super) fn also(&mut self, write: Write) {
+        self.also.push(write);
+    }
 }
 
 impl State {
@@ -97,6 +110,7 @@ impl State {
             let known = before.as_ref().zip(written.map(|it| &it.managers));
             match resource::merge(known, resource, fields, &author.manager, author.force) {
                 Ok((merged, managers)) => {
+                    stays_revoked(before.as_ref(), &merged)?;
                     let fate = match &before {
                         None => Fate::Created,
                         Some(before) if *before == merged => Fate::Unchanged,
@@ -121,8 +135,50 @@ impl State {
         Prepared {
             changes: keys.iter().cloned().map(Change::Delete).collect(),
             fates: keys.iter().map(|key| (key.clone(), Fate::Deleted)).collect(),
-            managers: BTreeMap::new(),
+            ..Prepared::default()
         }
+    }
+
+    /// What putting this resource comes to, if these of its fields are set by `manager`.
+    pub(super) fn set(
+        &self,
+        resource: Resource,
+        fields: &[Field],
+        manager: &ManagerName,
+    ) -> Prepared {
+        let key = resource.key();
+        let held = self.written.get(&key).map(|it| it.managers.clone()).unwrap_or_default();
+        let held = held.iter().map(|(field, holder)| (field.clone(), holder.clone()));
+        let set = fields.iter().map(|field| (field.clone(), manager.clone()));
+        let managers = held.chain(set).collect();
+        let fate = match self.desired.deployment().resource(&key) {
+            None => Fate::Created,
+            Some(before) if before == resource => Fate::Unchanged,
+            Some(_) => Fate::Changed,
+        };
+        Prepared {
+            changes: vec![Change::Put(resource)],
+            fates: vec![(key.clone(), fate)],
+            managers: BTreeMap::from([(key, managers)]),
+            also: Vec::new(),
+        }
+    }
+
+    /// What it comes to that a gateway takes part, or no longer.
+    pub(super) fn gateway_in(
+        &self,
+        name: &GatewayName,
+        to: GatewayState,
+        manager: &ManagerName,
+    ) -> Result<Prepared, ControllerError> {
+        let Some(gateway) = self.desired.deployment().gateways().get(name) else {
+            return Err(ControllerError::NoGateway { name: name.clone() });
+        };
+        let field = Field::spec("state").expect("a field of a gateway");
+        let before = Resource::Gateway(gateway.clone());
+        let resource = Resource::Gateway(Gateway { state: to, ..gateway.clone() });
+        stays_revoked(Some(&before), &resource)?;
+        Ok(self.set(resource, &[field], manager))
     }
 
     /// What takes a change that was made here to the store; `None` if there is nothing to write.
@@ -137,7 +193,7 @@ impl State {
         });
         let mut touched = touched.map(|(key, _)| key).peekable();
         let unsaved = self.desired.unsaved();
-        if touched.peek().is_none() && unsaved.is_empty() {
+        if touched.peek().is_none() && unsaved.is_empty() && prepared.also.is_empty() {
             return Ok(None);
         }
         let mut transaction = layout::take_turn(self.turn);
@@ -146,6 +202,19 @@ impl State {
             let managers = prepared.managers.get(key);
             transaction =
                 layout::write_resource(transaction, key, resource.as_ref().zip(managers))?;
+        }
+        for (key, fate) in &prepared.fates {
+            // What comes later under the same name has nothing to do with it.
+            transaction = match key {
+                Key::Gateway(name) if *fate == Fate::Deleted => {
+                    transaction.delete(enrolment_key(name))
+                }
+                Key::Token(name) if *fate == Fate::Deleted => transaction.delete(uses_key(name)),
+                _ => transaction,
+            };
+        }
+        for write in &prepared.also {
+            transaction = write.clone().within(transaction);
         }
         for key in unsaved {
             let record = self.desired.recorded().record(key);
@@ -219,32 +288,53 @@ impl State {
         Some(sites)
     }
 
-    fn share(&self, identity: &Identity) -> Result<Arc<super::Share>, String> {
+    fn share(&self, identity: &Identity) -> Result<Arc<super::Share>, Lack> {
         let Identity { site, gateway, public_key } = identity;
+        let lack = |kind, why: String| Err(Lack { kind, why });
         let deployment = self.desired.deployment();
         if deployment.site(site).is_none() {
-            return Err(format!("site {site} is not declared; declare it by `gatewayctl apply`"));
+            let why = format!("site {site} is not declared; declare it by `gatewayctl apply`");
+            return lack(RefusalKind::Unknown, why);
         }
         let Some(declared) = deployment.gateways().get(gateway) else {
-            return Err(format!(
+            let why = format!(
                 "gateway {gateway} is not declared; declare it for site {site} with publicKey {public_key}"
-            ));
+            );
+            return lack(RefusalKind::Unknown, why);
         };
         if declared.site != *site {
-            return Err(format!(
+            let why = format!(
                 "gateway {gateway} is declared for site {}, and its own file says {site}; make both the same",
                 declared.site
-            ));
+            );
+            return lack(RefusalKind::Other, why);
+        }
+        match declared.state {
+            GatewayState::Active => {}
+            GatewayState::Pending => {
+                let why = format!(
+                    "gateway {gateway} waits to be accepted; an operator does so by `gatewayctl gateway accept {gateway}`"
+                );
+                return lack(RefusalKind::Pending, why);
+            }
+            GatewayState::Revoked => {
+                let why = format!(
+                    "gateway {gateway} was revoked; if this host is to take part again, join with a new token"
+                );
+                return lack(RefusalKind::Revoked, why);
+            }
         }
         if declared.public_key != *public_key {
-            return Err(format!(
+            let why = format!(
                 "gateway {gateway} has the key {public_key}, and is declared with {}; correct publicKey, or \
                  give it the private key that belongs to it",
                 declared.public_key
-            ));
+            );
+            return lack(RefusalKind::Other, why);
         }
-        let share = self.desired.share(site).cloned();
-        share.map(Arc::new).ok_or_else(|| format!("site {site} has no share yet"))
+        let none =
+            || Lack { kind: RefusalKind::Other, why: format!("site {site} has no share yet") };
+        self.desired.share(site).cloned().map(Arc::new).ok_or_else(none)
     }
 
     fn next_event(&self) -> u64 {
@@ -255,6 +345,17 @@ impl State {
     fn superfluous(&self) -> Vec<&(u64, Vec<Event>)> {
         let count = (self.events.len() + 1).saturating_sub(EVENTS);
         self.events.iter().take(count).collect()
+    }
+}
+
+fn stays_revoked(before: Option<&Resource>, after: &Resource) -> Result<(), ControllerError> {
+    match (before, after) {
+        (Some(Resource::Gateway(before)), Resource::Gateway(after))
+            if before.state == GatewayState::Revoked && after.state != GatewayState::Revoked =>
+        {
+            Err(ControllerError::StaysRevoked { name: after.name.clone() })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use gateway_control::site_file::ToldGateway;
 use tokio::sync::watch;
 
 use crate::config::{self, Role, SiteFile};
-use crate::controller::{Identity, Orders, Report};
+use crate::controller::{Identity, Lack, Orders, Report};
 use crate::store::Revision;
 
 /// Where a gateway's site comes from.
@@ -93,7 +93,7 @@ impl Source {
                 let Some(Orders { revision, share }) = orders else { return Ok(None) };
                 let share: Arc<Share> = match share {
                     Ok(share) => share,
-                    Err(why) => {
+                    Err(Lack { why, .. }) => {
                         tracing::warn!(why, "the controller has no share for this gateway");
                         return Ok(None);
                     }

@@ -35,6 +35,9 @@ pub enum AuthorityError {
     /// A private key could not be made or read.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// No random numbers.
+    #[error("the kernel gives no random numbers")]
+    Chance,
     /// The request is none.
     #[error("the request for a certificate is no PKCS#10 request signed with its own key")]
     Request,

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{SessionError, frame};
-use crate::controller::{Identity, Orders, Report};
+use crate::controller::{Identity, Lack, Orders, Report};
 use crate::jitter::jitter;
 use crate::store::Revision;
 
@@ -103,7 +103,7 @@ async fn talk(
                     Told::Delta(_) => return Err(MessageError::Empty.into()),
                     Told::Nothing(why) => Err(why),
                 };
-                let heard = Orders { revision: revision.map(Revision::new), share: share.map(Arc::new) };
+                let heard = Orders { revision: revision.map(Revision::new), share: share.map(Arc::new).map_err(Lack::nothing) };
                 orders.send_if_modified(|now| {
                     let changed = now.as_ref() != Some(&heard);
                     *now = Some(heard);

@@ -162,7 +162,7 @@ fn told(Orders { revision, share }: Orders) -> FromController {
     let revision = revision.map(Revision::number);
     FromController::Orders(match share {
         Ok(share) => session::Orders::snapshot(revision, None, &share),
-        Err(why) => session::Orders { revision, lease: None, told: Told::Nothing(why) },
+        Err(why) => session::Orders { revision, lease: None, told: Told::Nothing(why.why) },
     })
 }
 
