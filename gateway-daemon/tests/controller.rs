@@ -374,7 +374,7 @@ async fn a_gateway_is_told_its_share_and_says_how_far_it_is() {
     let identity = identity("edge-a-gw", key.unwrap());
     let mut connection = one.connect(identity.clone()).await.unwrap();
     let none = connection.orders().share.unwrap_err();
-    assert!(none.contains("site edge-a is not declared"), "{none}");
+    assert!(none.why.contains("site edge-a is not declared"), "{none}");
 
     one.apply(&declared, &root(), NOW).await.unwrap();
     assert!(connection.changed().await);
@@ -438,10 +438,10 @@ async fn a_gateway_is_told_its_share_and_says_how_far_it_is() {
     };
     let mut strange = one.connect(stranger).await.unwrap();
     let none = strange.orders().share.unwrap_err();
-    assert!(none.contains("is declared with"), "{none}");
+    assert!(none.why.contains("is declared with"), "{none}");
     assert!(!again.changed().await);
     let (gateway, _) = state(&rabbitmq).await;
-    assert_eq!((gateway.state, gateway.why), (Progress::Refused, Some(none)));
+    assert_eq!((gateway.state, gateway.why), (Progress::Refused, Some(none.why)));
     drop(strange);
     assert_eq!(state(&rabbitmq).await.0.state, Progress::Absent);
     let reasons: Vec<_> = one.events(|it| it.about.name == "edge-a-gw", 10, NOW).await.unwrap();
@@ -470,7 +470,7 @@ async fn no_other_gateway_takes_the_place_of_the_one_in_the_controllers_process(
     assert!(orders.share.is_ok());
     let mut other = one.connect(identity.clone()).await.unwrap();
     let none = other.orders().share.unwrap_err();
-    assert!(none.contains("site cloud runs in the controller's process"), "{none}");
+    assert!(none.why.contains("site cloud runs in the controller's process"), "{none}");
     other.report(Report {
         refused: Some("what it says is of no account".into()),
         ..Report::default()

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use gateway_control::identity::{
-    ControllerAddress, Joined, Joining, KeyPin, Serial, SpiffeId, Standing, Subject,
+    ControllerAddress, Joined, Joining, KeyPin, Serial, SpiffeId, Standing, Subject, TrustDomain,
 };
 use gateway_control::model::{GatewayName, SiteName};
 use gateway_control::resource::{
@@ -40,6 +40,17 @@ pub struct Members {
     /// How long a gateway's certificate holds.
     pub life: Duration,
     /// Where gateways reach the deployment's controllers.
+    pub controllers: Vec<ControllerAddress>,
+}
+
+/// What whoever joins must know of the deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Its trust domain.
+    pub trust_domain: TrustDomain,
+    /// The key of its CA.
+    pub authority: KeyPin,
+    /// Where its controllers are.
     pub controllers: Vec<ControllerAddress>,
 }
 
@@ -129,6 +140,16 @@ impl Controller {
         // A second time there would be two CAs.
         let set = self.members.set(Arc::new(members));
         assert!(set.is_ok(), "a controller has one CA");
+    }
+
+    /// What whoever joins must know of the deployment; `None` if this controller takes nobody in.
+    pub fn invitation(&self) -> Option<Invitation> {
+        let members = self.members.get()?;
+        Some(Invitation {
+            trust_domain: members.authority.trust_domain().clone(),
+            authority: members.authority.pin(),
+            controllers: members.controllers.clone(),
+        })
     }
 
     fn members(&self) -> Result<&Arc<Members>, MemberError> {
