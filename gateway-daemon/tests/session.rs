@@ -149,7 +149,7 @@ async fn a_gateway_is_told_and_heard_and_found_again() {
     let mut follower = Follower::new(&scratch.socket());
     let serving = serve(&one, &scratch.socket());
     let none = follower.told(Option::is_some).await.share.unwrap_err();
-    assert!(none.contains("site edge-a is not declared"), "{none}");
+    assert!(none.why.contains("site edge-a is not declared"), "{none}");
 
     apply(&one, &gateway(KEY)).await;
     let orders = follower.told(has_share).await;
@@ -174,7 +174,7 @@ async fn a_gateway_is_told_and_heard_and_found_again() {
     let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     follower.identity.send(Identity { public_key: key.parse().unwrap(), ..identity() }).unwrap();
     let none = follower.told(|orders| !has_share(orders)).await.share.unwrap_err();
-    assert!(none.contains("is declared with"), "{none}");
+    assert!(none.why.contains("is declared with"), "{none}");
     apply(&two, &gateway(key)).await;
     follower.told(has_share).await;
     drop(follower);
