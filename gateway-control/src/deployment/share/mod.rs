@@ -13,6 +13,7 @@ use std::fmt;
 use gateway_policy::{AllowRule, Clients, ServiceId, SiteName};
 pub use items::{footprint, item, keys, of_allocations};
 pub use wire::{MAX_LEN, WireError};
+pub(crate) use wire::{encode_item, push, split};
 
 use crate::model::{
     ClientNetworks, Endpoint, FlowSettings, Gateway, GatewayName, Host, InstanceName, Keepalive,

@@ -1,11 +1,6 @@
 //! The protobuf messages of a share. Numbers are never used again for anything else.
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ShareMessage {
-    #[prost(message, repeated, tag = "1")]
-    pub(super) items: Vec<ItemMessage>,
-}
-
+/// Field 1 of a share, which has any number of them.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ItemMessage {
     #[prost(oneof = "Content", tags = "1, 2, 3, 4, 5")]

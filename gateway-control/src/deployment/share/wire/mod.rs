@@ -2,7 +2,7 @@
 //! operator writes them, so that both ends read them by the same parsers.
 //!
 //! Whatever the octets, [`Share::decode`] gives a share or says what is wrong with them. Fields of a later
-//! version are read over.
+//! version are read over. The same share always gives the same octets.
 
 mod message;
 
@@ -14,7 +14,7 @@ use gateway_policy::{AllowRule, Clients, ServiceId, Subject};
 use ipnet::Ipv4Net;
 use message::{
     BackendMessage, Content, ExposureMessage, HealthMessage, ItemMessage, OwnMessage,
-    OwnPresencesMessage, PeerMessage, RemoteMessage, RuleMessage, ServiceMessage, ShareMessage,
+    OwnPresencesMessage, PeerMessage, RemoteMessage, RuleMessage, ServiceMessage,
 };
 use prost::Message as _;
 
@@ -26,6 +26,10 @@ use crate::model::{
 
 /// Longest share that is read, in octets: one with every table of a gateway full is shorter.
 pub const MAX_LEN: usize = 64 << 20;
+/// Most items of a share that is read: more than fit into the tables of a gateway.
+const MAX_ITEMS: usize = 1 << 20;
+/// Field 1 of a share, its items, as a tag of protobuf.
+const ITEM_TAG: usize = 1 << 3 | 2;
 
 /// Why octets are no share.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,9 @@ pub enum WireError {
         /// How many there are.
         length: usize,
     },
+    /// Too many items.
+    #[error("the share has more than {MAX_ITEMS} items")]
+    TooMany,
     /// No protobuf message of this kind.
     #[error("the share is no message of this protocol: {0}")]
     Message(String),
@@ -54,20 +61,19 @@ pub enum WireError {
 impl Share {
     /// As octets.
     pub fn encode(&self) -> Vec<u8> {
-        let items =
-            self.0.iter().map(|(key, item)| ItemMessage { content: Some(content(key, item)) });
-        ShareMessage { items: items.collect() }.encode_to_vec()
+        let mut octets = Vec::new();
+        for (key, item) in &self.0 {
+            push(&mut octets, &encode_item(key, item));
+        }
+        octets
     }
 
     /// From octets.
     pub fn decode(octets: &[u8]) -> Result<Self, WireError> {
-        if octets.len() > MAX_LEN {
-            return Err(WireError::TooLong { length: octets.len() });
-        }
-        let message = ShareMessage::decode(octets);
-        let message = message.map_err(|error| WireError::Message(error.to_string()))?;
         let mut share = Self::default();
-        for item in message.items {
+        for item in split(octets)? {
+            let item = ItemMessage::decode(item);
+            let item = item.map_err(|error| WireError::Message(error.to_string()))?;
             // One of a later version.
             let Some(content) = item.content else { continue };
             let (key, item) = read(content)?;
@@ -75,6 +81,61 @@ impl Share {
         }
         Ok(share)
     }
+}
+
+/// An item as octets.
+pub(crate) fn encode_item(key: &ItemKey, item: &Item) -> Vec<u8> {
+    ItemMessage { content: Some(content(key, item)) }.encode_to_vec()
+}
+
+/// The encoded items of an encoded share, in order.
+pub(crate) fn split(octets: &[u8]) -> Result<Vec<&[u8]>, WireError> {
+    if octets.len() > MAX_LEN {
+        return Err(WireError::TooLong { length: octets.len() });
+    }
+    let mut items = Vec::new();
+    let mut rest = octets;
+    while !rest.is_empty() {
+        let tag = number_at(&mut rest)?;
+        let value = match tag & 7 {
+            0 => {
+                number_at(&mut rest)?;
+                continue;
+            }
+            1 => take(&mut rest, 8)?,
+            2 => {
+                let length = number_at(&mut rest)?;
+                take(&mut rest, length)?
+            }
+            5 => take(&mut rest, 4)?,
+            kind => return Err(WireError::Message(format!("a field of the unknown type {kind}"))),
+        };
+        if tag == ITEM_TAG {
+            if items.len() == MAX_ITEMS {
+                return Err(WireError::TooMany);
+            }
+            items.push(value);
+        }
+    }
+    Ok(items)
+}
+
+/// Adds an encoded item to an encoded share.
+pub(crate) fn push(share: &mut Vec<u8>, item: &[u8]) {
+    prost::encode_length_delimiter(ITEM_TAG, share).expect("a vector grows");
+    prost::encode_length_delimiter(item.len(), share).expect("a vector grows");
+    share.extend_from_slice(item);
+}
+
+fn number_at(octets: &mut &[u8]) -> Result<usize, WireError> {
+    prost::decode_length_delimiter(octets).map_err(|error| WireError::Message(error.to_string()))
+}
+
+fn take<'a>(octets: &mut &'a [u8], length: usize) -> Result<&'a [u8], WireError> {
+    let cut = || WireError::Message("it is cut off".to_owned());
+    let (taken, rest) = octets.split_at_checked(length).ok_or_else(cut)?;
+    *octets = rest;
+    Ok(taken)
 }
 
 fn content(key: &ItemKey, item: &Item) -> Content {
