@@ -12,6 +12,7 @@
 //! | [`controller`] | what is declared of a deployment, and each gateway's share of it |
 //! | [`session`] | how gateways of one host are told their shares |
 //! | [`identity`] | keys, certificates and whom to believe |
+//! | [`sandbox`] | what the programs keep themselves from doing |
 //! | [`seal`] | keys and state at rest |
 //! | [`store`] | the controller's store, in a file or in etcd |
 //! | [`api`] | what operators ask of the controller, over HTTP |
@@ -38,6 +39,7 @@ pub mod link;
 pub mod logging;
 pub mod netlink;
 pub mod reference;
+pub mod sandbox;
 pub mod seal;
 pub mod service_manager;
 pub mod session;

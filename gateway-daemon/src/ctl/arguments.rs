@@ -133,6 +133,9 @@ pub enum Command {
     /// The kernel's maps, as the programs see them.
     #[command(subcommand)]
     Map(MapCommand),
+    /// Keys and state of this host that are sealed on its disk.
+    #[command(subcommand)]
+    Seal(SealCommand),
     /// Ask the programs in force what they would do with a packet.
     ///
     /// Changes nothing: no flow is opened, nothing is counted, nothing is sent. The answer goes hop by hop:
@@ -212,6 +215,34 @@ impl ProgramName {
 pub enum LinkCommand {
     /// List peers, how they are reached and how they fare.
     List,
+}
+
+/// About what is sealed.
+#[derive(Debug, Subcommand)]
+pub enum SealCommand {
+    /// Show what is sealed with what, and whether it opens.
+    ///
+    /// gatewayctl seal show --config /etc/presence/presence.toml
+    Show {
+        /// The file that gatewayd runs by; its [seal] says where and with what.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: PathBuf,
+    },
+    /// Seal with something else, in one step; what is sealed stays as it is.
+    ///
+    /// Copy the file that gatewayd runs by, change [seal] in the copy, run this, and put the copy in the file's
+    /// place. gatewayd may run meanwhile. Whoever has the earlier secret and an earlier copy of the disk can
+    /// still open that.
+    ///
+    /// gatewayctl seal rewrap --config /etc/presence/presence.toml --to /etc/presence/new.toml
+    Rewrap {
+        /// The file whose [seal] says where and with what it is sealed now.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: PathBuf,
+        /// The file whose [seal] says what to seal with from now on; only kind and what goes with it count.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        to: PathBuf,
+    },
 }
 
 /// About presences.

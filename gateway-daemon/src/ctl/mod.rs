@@ -7,6 +7,7 @@
 //! | run | what each command reads and calls |
 //! | deployment | the commands that ask the controller |
 //! | presences, backends, flows, links, counters, status, maps, trace, explain | the answers, pure: from what was read to rows |
+//! | seal | what is sealed on this host, and sealing it anew |
 //! | filter, follow | which flows are wanted, and what became of them since the last look; pure |
 //! | watch | the loop of `flow list --follow` |
 //! | packet, entry, names | frames, map entries and what is named, as text |
@@ -32,6 +33,7 @@ mod print;
 mod run;
 #[cfg(test)]
 mod sample;
+mod seal;
 mod status;
 mod trace;
 mod watch;

@@ -31,6 +31,7 @@ use super::manual;
 use super::maps::{self, Entries, MapList};
 use super::presences::Presences;
 use super::print::{print, put};
+use super::seal;
 use super::status::{self, Attached, Daemon, Status};
 use super::trace::{Replays, Scene, Traced, resolve};
 use super::watch;
@@ -61,6 +62,7 @@ fn of_this_host(instance: Option<InstanceName>, form: Form, command: Command) ->
         Command::Completions { shell, program } => {
             return Ok(put(&manual::completions(shell, program)).map(|_| ())?);
         }
+        Command::Seal(command) => return seal::run(command, form),
         Command::Man { directory } => {
             return write_manual(&directory)
                 .with_context(|| format!("cannot write into {}", directory.display()));
@@ -188,6 +190,7 @@ impl Place {
             | Command::Man { .. }
             | Command::Reference { .. }
             | Command::Deployment(_)
+            | Command::Seal(_)
             | Command::Detach { .. } => {}
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The strongbox as its users see it: what opens and what does not, and what an operator is told.
 #![allow(clippy::unwrap_used, reason = "a test may fail where a file cannot be read")]
 
+mod command;
 mod damage;
 mod place;
 mod sealers;
