@@ -4,12 +4,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
 use gateway_control::deployment::allocation::COOLING;
 use gateway_control::resource::read;
-use gateway_control::session::{FROM_GATEWAY_MAX_LEN, FromGateway, Hello, Report as Said, VERSION};
+use gateway_control::session::{
+    End as _, FROM_GATEWAY_MAX_LEN, FromGateway, GatewayEnd, Hello, Report as Said, VERSION,
+};
 use gateway_daemon::api::Listener;
 use gateway_daemon::api::wire::Progress;
 use gateway_daemon::controller::{Author, Controller, Identity, Orders, Report};
@@ -200,7 +202,7 @@ async fn what_is_no_gateway_is_let_go_and_others_are_served() {
     follower.told(has_share).await;
 
     let report = framed(&FromGateway::Report(Said::default()).encode());
-    let long = u32::try_from(FROM_GATEWAY_MAX_LEN + 1).unwrap().to_be_bytes().to_vec();
+    let long = u32::try_from(FROM_GATEWAY_MAX_LEN + 33).unwrap().to_be_bytes().to_vec();
     let garbage: [Vec<u8>; 5] =
         [framed(&[0xff; 9]), framed(&[]), long, report, b"GET / HTTP/1.1\r\n\r\n".to_vec()];
     for octets in garbage {
@@ -234,15 +236,10 @@ async fn what_is_no_gateway_is_let_go_and_others_are_served() {
     // A second one of the same name takes the place of the first, which comes again.
     let mut second = stranger(&scratch.socket()).await;
     let Identity { site, gateway, public_key } = identity();
-    let hello = FromGateway::Hello(Hello {
-        version: VERSION,
-        site,
-        gateway,
-        public_key,
-        program: String::new(),
-        holds: None,
-    });
-    second.write_all(&framed(&hello.encode())).await.unwrap();
+    let hello =
+        Hello { version: VERSION, site, gateway, public_key, program: String::new(), holds: None };
+    let hello = GatewayEnd::new(Instant::now(), hello, None).poll_transmit().unwrap();
+    second.write_all(&hello).await.unwrap();
     let mut length = [0; 4];
     timeout(BOUND, second.read_exact(&mut length)).await.expect("told in time").unwrap();
     let mut rest = Vec::new();

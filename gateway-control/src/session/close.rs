@@ -61,7 +61,7 @@ pub enum CloseReason {
         version: u32,
     },
     /// The controller does not serve this gateway.
-    #[error("refused: {}: {}", .0.kind, .0.why)]
+    #[error("refused: {0}")]
     Refused(Refusal),
 }
 

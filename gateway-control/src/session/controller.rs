@@ -63,8 +63,8 @@ pub enum Peer {
 pub struct Wanted {
     /// When it was last changed.
     pub revision: Option<u64>,
-    /// The share, or why there is none for it, with the remedy.
-    pub share: Result<Arc<Edition>, String>,
+    /// The share, or why there is none for it.
+    pub share: Result<Arc<Edition>, Refusal>,
 }
 
 /// What a controller's end tells.
@@ -291,10 +291,9 @@ impl End for ControllerEnd {
     type Event = ControllerEvent;
 
     fn handle_input(&mut self, now: Instant, octets: &[u8]) {
-        self.line.hear(now);
         let mut rest = octets;
         loop {
-            let heard = match self.line.read(&mut rest) {
+            let heard = match self.line.read(now, &mut rest) {
                 Ok(None) => return,
                 Ok(Some((_, content))) => match FromGateway::decode(&content) {
                     Ok(Some(message)) => self.hear(message),

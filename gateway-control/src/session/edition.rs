@@ -46,6 +46,9 @@ impl Edition {
     /// The one that comes next; this one again if the share is the same.
     #[must_use]
     pub fn next(self: &Arc<Self>, share: Arc<Share>) -> Arc<Self> {
+        if Arc::ptr_eq(&self.share, &share) {
+            return Arc::clone(self);
+        }
         let changed = changed(&self.share, &share);
         if changed.is_empty() {
             return Arc::clone(self);

@@ -125,6 +125,11 @@ impl Reader {
         self.open(&frame[4..]).map(Some)
     }
 
+    /// How much of a frame has come, in octets.
+    pub(super) fn come(&self) -> usize {
+        self.part.len()
+    }
+
     /// Drops what has come of a frame.
     pub(super) fn forget(&mut self) {
         self.part = Vec::new();

@@ -10,7 +10,7 @@ use super::holding::PatchError;
 use super::line::Line;
 use super::{
     Certificate, CloseReason, End, FROM_CONTROLLER_MAX_LEN, FROM_GATEWAY_MAX_LEN, FromController,
-    FromGateway, Hello, Holding, Lease, Orders, Renew, Report, Taken, Told,
+    FromGateway, Hello, Holding, Lease, Orders, Refusal, Renew, Report, Taken, Told,
 };
 use crate::model::PublicKey;
 
@@ -39,8 +39,8 @@ pub enum GatewayEvent {
     Orders {
         /// When it was last changed.
         revision: Option<u64>,
-        /// The share, or why there is none for it, with the remedy.
-        share: Result<Holding, String>,
+        /// The share, or why there is none for it.
+        share: Result<Holding, Refusal>,
     },
     /// What it has holds from now on for so long.
     Renewed(Lease),
@@ -200,10 +200,9 @@ impl End for GatewayEnd {
     type Event = GatewayEvent;
 
     fn handle_input(&mut self, now: Instant, octets: &[u8]) {
-        self.line.hear(now);
         let mut rest = octets;
         loop {
-            let heard = match self.line.read(&mut rest) {
+            let heard = match self.line.read(now, &mut rest) {
                 Ok(None) => return,
                 Ok(Some((number, content))) => match FromController::decode(&content) {
                     Ok(Some(message)) => self.hear(number, message),

@@ -10,6 +10,9 @@ use super::frame::{self, Limits, Reader};
 pub const PING_AFTER: Duration = Duration::from_secs(15);
 /// After so much silence a session is over.
 pub const SILENCE: Duration = Duration::from_secs(45);
+/// So much of a frame is a sign of life, in octets: a link may be slow, but what is lost in a frame that does not end
+/// is no sign.
+const SOME: usize = 4 << 10;
 /// Most octets that are given to send at once.
 const PIECE: usize = 16 << 10;
 
@@ -64,21 +67,23 @@ impl Line {
         (self.frame, self.sent) = (Vec::new(), 0);
     }
 
-    /// Takes note that the other end is there.
-    pub(super) fn hear(&mut self, now: Instant) {
-        self.heard = self.heard.max(now);
-        self.ping = false;
-    }
-
-    /// The next whole frame of the octets: its number and content.
+    /// The next whole frame of the octets: its number and content. That it came is a sign of life, and so is that some
+    /// more of a long one came.
     pub(super) fn read(
         &mut self,
+        now: Instant,
         octets: &mut &[u8],
     ) -> Result<Option<(u64, Vec<u8>)>, CloseReason> {
         if self.is_over {
             return Ok(None);
         }
-        Ok(self.reader.read(octets)?)
+        let before = self.reader.come() / SOME;
+        let frame = self.reader.read(octets)?;
+        if frame.is_some() || self.reader.come() / SOME > before {
+            self.heard = self.heard.max(now);
+            self.ping = false;
+        }
+        Ok(frame)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {

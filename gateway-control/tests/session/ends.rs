@@ -84,7 +84,7 @@ fn everything_that_is_said_is_heard() {
     assert_eq!(pair.of_gateway, heard);
     pair.of_gateway.clear();
 
-    let why = "site edge-a is not declared".to_owned();
+    let why = Refusal { kind: RefusalKind::Unknown, why: "site edge-a is not declared".to_owned() };
     pair.controller.set_orders(pair.now, Wanted { revision: Some(4), share: Err(why.clone()) });
     pair.go_on(MERGED);
     let nothing = GatewayEvent::Orders { revision: Some(4), share: Err(why) };

@@ -5,6 +5,7 @@
 mod ends;
 mod pair;
 mod shares;
+mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

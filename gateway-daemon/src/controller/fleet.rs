@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gateway_control::deployment::share::Share;
 use gateway_control::model::{GatewayName, PublicKey, SiteName};
-use gateway_control::session::RefusalKind;
+use gateway_control::session::{Edition, Refusal, RefusalKind, Wanted};
 use tokio::sync::watch;
 
 use super::state::State;
@@ -33,6 +33,18 @@ pub struct Lack {
     pub kind: RefusalKind,
     /// What is wrong, with the remedy.
     pub why: String,
+}
+
+impl From<Lack> for Refusal {
+    fn from(Lack { kind, why }: Lack) -> Self {
+        Self { kind, why }
+    }
+}
+
+impl From<Refusal> for Lack {
+    fn from(Refusal { kind, why }: Refusal) -> Self {
+        Self { kind, why }
+    }
 }
 
 impl Lack {
@@ -71,10 +83,15 @@ pub struct Connection {
     identity: Identity,
     number: u64,
     orders: watch::Receiver<Orders>,
+    editions: Editions,
     /// Of one that came to a site whose gateway is in this process: nobody has anything to tell it.
     _idle: Option<watch::Sender<Orders>>,
     clock: fn() -> u64,
 }
+
+/// The share that a site's gateway was told last, and by what it differs from those before: what a gateway missed while
+/// it was away is told by the difference.
+type Editions = Arc<Mutex<Option<Arc<Edition>>>>;
 
 /// All of them.
 #[derive(Debug)]
@@ -100,6 +117,7 @@ pub(super) struct Member {
     /// Whether it is the gateway of the controller's own process, whose place no other takes.
     resides: bool,
     orders: watch::Sender<Orders>,
+    editions: Editions,
     report: Report,
 }
 
@@ -189,14 +207,25 @@ impl Fleet {
             let lack = Lack::nothing(why);
             let (sender, receiver) = watch::channel(Orders { share: Err(lack), ..orders });
             let (fleet, _idle) = (Arc::clone(self), Some(sender));
-            return Connection { fleet, identity, number, orders: receiver, _idle, clock };
+            let editions = Editions::default();
+            return Connection {
+                fleet,
+                identity,
+                number,
+                orders: receiver,
+                editions,
+                _idle,
+                clock,
+            };
         }
+        let editions = holder.map(|it| Arc::clone(&it.editions)).unwrap_or_default();
         let (sender, receiver) = watch::channel(orders);
         let member = Member {
             identity: identity.clone(),
             number: Some(number),
             resides,
             orders: sender,
+            editions: Arc::clone(&editions),
             report: Report::default(),
         };
         inner.members.insert(identity.site.clone(), member);
@@ -209,7 +238,7 @@ impl Fleet {
         drop(inner);
         self.tell();
         let fleet = Arc::clone(self);
-        Connection { fleet, identity, number, orders: receiver, _idle: None, clock }
+        Connection { fleet, identity, number, orders: receiver, editions, _idle: None, clock }
     }
 }
 
@@ -233,6 +262,20 @@ impl Connection {
     /// What the gateway is to have; seen from now on.
     pub fn orders(&mut self) -> Orders {
         self.orders.borrow_and_update().clone()
+    }
+
+    /// As [`Self::orders`], as a session tells it.
+    pub fn wanted(&mut self) -> Wanted {
+        let Orders { revision, share } = self.orders();
+        let share = share.map_err(Refusal::from).map(|share| {
+            let mut last = self.editions.lock().unwrap_or_else(PoisonError::into_inner);
+            let edition = match last.take() {
+                Some(edition) => edition.next(share),
+                None => Arc::new(Edition::new(share)),
+            };
+            Arc::clone(last.insert(edition))
+        });
+        Wanted { revision: revision.map(Revision::number), share }
     }
 
     /// Waits until the gateway is to have something else. False once another connection has taken this one's

@@ -1,21 +1,16 @@
 //! A gateway's end: says who it is and how far, and hears what it is to have. When the controller is not there
 //! it tries again, and the gateway goes on with what it has.
 
-use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_control::deployment::share::Share;
-use gateway_control::session::{
-    self, FROM_CONTROLLER_MAX_LEN, FromController, FromGateway, Hello, MessageError, Told, VERSION,
-};
+use gateway_control::session::{self, GatewayEnd, GatewayEvent, Hello, Holding, VERSION};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
-use super::{SessionError, frame};
+use super::{Driven, SessionError};
 use crate::controller::{Identity, Lack, Orders, Report};
 use crate::jitter::jitter;
 use crate::store::Revision;
@@ -24,23 +19,42 @@ use crate::store::Revision;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// A gateway as its sessions have it, one after the other.
+#[derive(Debug)]
+pub struct Follower {
+    /// What it is to have.
+    pub orders: watch::Sender<Option<Orders>>,
+    /// The share that it was told last, as it came: what the next session begins with, and what can be kept over a
+    /// restart.
+    pub holding: watch::Sender<Option<Holding>>,
+    /// Who it is.
+    pub identity: watch::Receiver<Identity>,
+    /// How far it is.
+    pub report: watch::Receiver<Report>,
+}
+
 /// Follows the controller at `socket` for as long as the gateway is there.
 pub async fn follow(
     socket: &Path,
     orders: watch::Sender<Option<Orders>>,
-    mut identity: watch::Receiver<Identity>,
-    mut report: watch::Receiver<Report>,
+    identity: watch::Receiver<Identity>,
+    report: watch::Receiver<Report>,
 ) -> anyhow::Result<()> {
+    let mut follower = Follower { orders, holding: watch::Sender::new(None), identity, report };
     let mut wait = FIRST;
     let mut told: Option<String> = None;
     loop {
-        let before = orders.borrow().clone();
-        let Err(error) = talk(socket, &orders, &mut identity, &mut report).await else { continue };
-        if *orders.borrow() != before {
-            (wait, told) = (FIRST, None);
-        }
-        if orders.is_closed() {
+        let before = follower.holding.borrow().clone();
+        let ended = match UnixStream::connect(socket).await {
+            Ok(stream) => follower.talk(stream).await,
+            Err(error) => Err(error.into()),
+        };
+        if follower.is_left() {
             anyhow::bail!("the gateway ended");
+        }
+        let Err(error) = ended else { continue };
+        if *follower.holding.borrow() != before {
+            (wait, told) = (FIRST, None);
         }
         let error = error.to_string();
         if told.as_ref() != Some(&error) {
@@ -53,74 +67,65 @@ pub async fn follow(
     }
 }
 
-/// One session; without error it ended because the gateway is another now.
-async fn talk(
-    socket: &Path,
-    orders: &watch::Sender<Option<Orders>>,
-    identity: &mut watch::Receiver<Identity>,
-    report: &mut watch::Receiver<Report>,
-) -> Result<(), SessionError> {
-    let (mut from, mut to) = UnixStream::connect(socket).await?.into_split();
-    let Identity { site, gateway, public_key } = identity.borrow_and_update().clone();
-    let hello = FromGateway::Hello(Hello {
-        version: VERSION,
-        site,
-        gateway,
-        public_key,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        holds: None,
-    });
-    frame::write(&mut to, &hello.encode()).await?;
-    // Frames are read by a task of their own, since reading one cannot be left off half-way.
-    let (heard, mut hearing) = mpsc::channel(1);
-    let mut reader = JoinSet::new();
-    reader.spawn(async move {
-        while let Some(octets) = frame::read(&mut from, FROM_CONTROLLER_MAX_LEN).await? {
-            let Some(FromController::Orders(told)) = FromController::decode(&octets)? else {
-                continue;
-            };
-            if heard.send(told).await.is_err() {
-                break;
-            }
-        }
-        Err::<(), SessionError>(io::Error::from(io::ErrorKind::ConnectionReset).into())
-    });
-    let mut says = true;
-    loop {
-        if says {
-            let report = FromGateway::Report(reported(&report.borrow_and_update()));
-            frame::write(&mut to, &report.encode()).await?;
-            says = false;
-        }
-        tokio::select! {
-            Some(heard) = hearing.recv() => {
-                let session::Orders { revision, told, .. } = heard;
-                let share = match told {
-                    Told::Snapshot { octets, .. } => {
-                        let share = Share::decode(&octets);
-                        Ok(share.map_err(|error| MessageError::Message(error.to_string()))?)
+impl Follower {
+    /// Whether the gateway is gone.
+    pub fn is_left(&self) -> bool {
+        let (identity, report) = (self.identity.has_changed(), self.report.has_changed());
+        self.orders.is_closed() || identity.is_err() || report.is_err()
+    }
+
+    /// One session by this connection; without error it ended because the gateway is another now, or gone.
+    pub async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: S,
+    ) -> Result<(), SessionError> {
+        let Identity { site, gateway, public_key } = self.identity.borrow_and_update().clone();
+        let program = env!("CARGO_PKG_VERSION").to_owned();
+        let hello = Hello { version: VERSION, site, gateway, public_key, program, holds: None };
+        let holding = self.holding.borrow().clone();
+        let end = GatewayEnd::new(Instant::now().into_std(), hello, holding);
+        let mut driven = Driven::new(stream, end);
+        driven.end().report(reported(&self.report.borrow_and_update()));
+        loop {
+            tokio::select! {
+                event = driven.next() => match event? {
+                    GatewayEvent::Orders { revision, share } => self.take(revision, share),
+                    GatewayEvent::Astray(why) => {
+                        tracing::warn!(%why, "what the controller changed does not fit; it is asked for all of it");
                     }
-                    Told::Delta(_) => return Err(MessageError::Empty.into()),
-                    Told::Nothing(why) => Err(why),
-                };
-                let heard = Orders { revision: revision.map(Revision::new), share: share.map(Arc::new).map_err(Lack::nothing) };
-                orders.send_if_modified(|now| {
-                    let changed = now.as_ref() != Some(&heard);
-                    *now = Some(heard);
-                    changed
-                });
-            }
-            changed = report.changed() => {
-                changed.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-                says = true;
-            }
-            changed = identity.changed() => {
-                return Ok(changed.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?);
-            }
-            Some(ended) = reader.join_next(), if hearing.is_empty() => {
-                return ended.unwrap_or_else(|error| Err(io::Error::other(error).into()));
+                    // Nothing of this gateway runs out, and it asked for none of these.
+                    GatewayEvent::Renewed(_)
+                    | GatewayEvent::Certificate(_)
+                    | GatewayEvent::LinkKeyTaken(_) => {}
+                    GatewayEvent::Closed(reason) => {
+                        driven.finish().await;
+                        return Err(reason.into());
+                    }
+                },
+                changed = self.report.changed() => match changed {
+                    Ok(()) => driven.end().report(reported(&self.report.borrow_and_update())),
+                    Err(_) => return Ok(()),
+                },
+                _ = self.identity.changed() => return Ok(()),
             }
         }
+    }
+
+    fn take(&self, revision: Option<u64>, share: Result<Holding, session::Refusal>) {
+        let share = match share {
+            Ok(holding) => {
+                let share = holding.share().clone();
+                self.holding.send_replace(Some(holding));
+                Ok(share)
+            }
+            Err(refusal) => Err(Lack::from(refusal)),
+        };
+        let heard = Orders { revision: revision.map(Revision::new), share };
+        self.orders.send_if_modified(|now| {
+            let changed = now.as_ref() != Some(&heard);
+            *now = Some(heard);
+            changed
+        });
     }
 }
 

@@ -1,11 +1,12 @@
-//! How a controller and the gateways of its host talk: messages with their length before them, over a Unix socket
-//! that only root can open.
+//! How a controller and its gateways talk: `gateway_control::session` says what, and this carries it. Any connection
+//! will do whose other end is known.
 //!
 //! | file | holds |
 //! |---|---|
-//! | frame | octets with their length before them |
-//! | serve | the controller's end |
-//! | follow | a gateway's end |
+//! | drive | one end of a session with its connection |
+//! | serve | the controller's end, and the Unix socket that gateways of its host come by |
+//! | follow | a gateway's end, and how it finds the controller of its host again |
+//! | error | why a session ended |
 //!
 //! Between hosts a session is carried by QUIC, or by TLS over TCP where QUIC does not get through:
 //!
@@ -20,8 +21,9 @@
 mod admission;
 mod carrier;
 mod dial;
+mod drive;
+mod error;
 mod follow;
-mod frame;
 mod listen;
 mod moves;
 mod quic;
@@ -32,7 +34,9 @@ mod tcp;
 
 pub use carrier::{Carried, CarrierError, CarrierKind, Closer, Ending};
 pub use dial::{DialSettings, Dialler};
-pub use follow::follow;
+pub use drive::Driven;
+pub use error::SessionError;
+pub use follow::{Follower, follow};
 pub use listen::{ListenSettings, Listener};
 pub use refusal::{Refusal, Refusals};
-pub use serve::{SessionError, Sessions};
+pub use serve::{Sessions, attend};

@@ -2,65 +2,30 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gateway_control::session::{
-    self, FROM_GATEWAY_MAX_LEN, FromController, FromGateway, Hello, MessageError, Told,
+    self, ControllerEnd, ControllerEvent, Hello, Lease, Peer, Refusal, RefusalKind, Wanted,
 };
 use nix::unistd::Uid;
-use tokio::io::BufWriter;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
-use super::frame;
+use super::{Driven, SessionError};
 use crate::api::Listener;
-use crate::controller::{Controller, ControllerError, Identity, Orders, Report};
+use crate::controller::{Connection, Controller, Identity, Report};
 use crate::store::Revision;
 
 /// Gateways at once: more than share a host.
 const MOST: usize = 64;
-/// How long a gateway has to say who it is, and to take what it is told.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Messages of a gateway that wait to be heard.
-const AHEAD: usize = 4;
 
 /// The sessions of a controller with the gateways of its host.
 #[derive(Debug)]
 pub struct Sessions {
     listener: Listener,
     controller: Arc<Controller>,
-}
-
-/// Why a session ended.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The socket failed.
-    #[error("the connection failed: {0}")]
-    Io(#[from] io::Error),
-    /// Something else than a message of this protocol came.
-    #[error("what came is {0}; see that both are of one version")]
-    Message(#[from] MessageError),
-    /// The other end took too long.
-    #[error("it did not {doing} within {} s", PATIENCE.as_secs())]
-    Late {
-        /// What it had to do.
-        doing: &'static str,
-    },
-    /// It did not begin by saying who it is.
-    #[error("it did not say who it is; see that it is a gateway of this version")]
-    Nameless,
-    /// Somebody else than root.
-    #[error("user {uid} is neither root nor the controller's own; run gatewayd as that")]
-    Stranger {
-        /// His number.
-        uid: Uid,
-    },
-    /// The controller has failed.
-    #[error(transparent)]
-    Controller(#[from] ControllerError),
 }
 
 impl Sessions {
@@ -102,68 +67,93 @@ async fn talk(stream: UnixStream, controller: &Controller) -> Result<(), Session
     if !uid.is_root() && uid != Uid::effective() {
         return Err(SessionError::Stranger { uid });
     }
-    let (mut from, to) = stream.into_split();
-    let mut to = BufWriter::new(to);
-    let hello = timeout(PATIENCE, hear(&mut from)).await;
-    let late = |doing| SessionError::Late { doing };
-    let hello = hello.map_err(|_| late("say who it is"))??;
-    let Some(FromGateway::Hello(Hello { site, gateway, public_key, .. })) = hello else {
-        return Err(SessionError::Nameless);
-    };
-    let name = gateway.clone();
-    let mut connection = controller.connect(Identity { site, gateway, public_key }).await?;
-    tracing::info!(gateway = %name, "a gateway is connected");
-    // Frames are read by a task of their own, since reading one cannot be left off half-way.
-    let (heard, mut hearing) = mpsc::channel(AHEAD);
-    let mut reader = JoinSet::new();
-    reader.spawn(async move {
-        while let Some(message) = hear(&mut from).await? {
-            if heard.send(message).await.is_err() {
-                break;
-            }
-        }
-        Ok::<(), SessionError>(())
-    });
-    let mut is_news = true;
+    attend(stream, Peer::Host, None, controller).await
+}
+
+/// Serves one gateway by this connection until the session is over; without error the gateway has closed it. `peer` is
+/// who the gateway is by the way it came, and `lease` for how long it may go on without word from a controller.
+pub async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: Peer,
+    lease: Option<Lease>,
+    controller: &Controller,
+) -> Result<(), SessionError> {
+    let is_certified = matches!(peer, Peer::Certified { .. });
+    let end = ControllerEnd::new(Instant::now().into_std(), peer, lease);
+    let mut driven = Driven::new(stream, end);
+    let mut gateway: Option<Connection> = None;
     loop {
-        if is_news {
-            let octets = told(connection.orders()).encode();
-            let written = timeout(PATIENCE, frame::write(&mut to, &octets)).await;
-            written.map_err(|_| late("take what it is told"))??;
-            is_news = false;
-        }
         tokio::select! {
-            goes_on = connection.changed() => match goes_on {
-                true => is_news = true,
-                false => {
-                    tracing::warn!(gateway = %name, "it connected again; this session ends");
+            event = driven.next() => match event {
+                Err(SessionError::Gone) => {
+                    tracing::info!("a gateway is gone");
                     return Ok(());
                 }
+                Err(error) => return Err(error),
+                Ok(event) => match event {
+                ControllerEvent::Hello(Hello { site, gateway: name, public_key, program, .. }) => {
+                    tracing::info!(gateway = %name, program, "a gateway is connected");
+                    let identity = Identity { site, gateway: name, public_key };
+                    let mut connection = controller.connect(identity).await?;
+                    tell(driven.end(), connection.wanted(), is_certified);
+                    gateway = Some(connection);
+                }
+                ControllerEvent::Report(report) => {
+                    if let Some(connection) = &gateway {
+                        connection.report(reported(report));
+                    }
+                }
+                ControllerEvent::Renew(_) | ControllerEvent::LinkKey(_) => {
+                    driven.end().refuse(Refusal {
+                        kind: RefusalKind::Other,
+                        why: "this controller gives no certificates and takes no keys by this session"
+                            .to_owned(),
+                    });
+                }
+                ControllerEvent::Astray => {
+                    tracing::warn!("a gateway had another share than it said; it is told all of it");
+                }
+                ControllerEvent::Closed(reason) => {
+                    driven.finish().await;
+                    return Err(reason.into());
+                }
+                }
             },
-            Some(message) = hearing.recv() => match message {
-                FromGateway::Report(report) => connection.report(reported(report)),
-                FromGateway::Hello(_) => return Err(SessionError::Nameless),
-                _ => {}
+            goes_on = changed(&mut gateway) => match &mut gateway {
+                Some(connection) if goes_on => {
+                    tell(driven.end(), connection.wanted(), is_certified);
+                }
+                _ => {
+                    gateway = None;
+                    driven.end().refuse(Refusal {
+                        kind: RefusalKind::Superseded,
+                        why: "a gateway of the same site has connected since; see that it runs once".to_owned(),
+                    });
+                }
             },
-            Some(ended) = reader.join_next(), if hearing.is_empty() => {
-                tracing::info!(gateway = %name, "a gateway is gone");
-                return ended.unwrap_or_else(|error| Err(io::Error::other(error).into()));
-            }
         }
     }
 }
 
-async fn hear(from: &mut OwnedReadHalf) -> Result<Option<FromGateway>, SessionError> {
-    let frame = frame::read(from, FROM_GATEWAY_MAX_LEN).await?;
-    Ok(frame.map(|octets| FromGateway::decode(&octets)).transpose()?.flatten())
+/// Waits until there is something else to tell. False if another session has taken this one's place.
+async fn changed(gateway: &mut Option<Connection>) -> bool {
+    match gateway {
+        Some(connection) => connection.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
-fn told(Orders { revision, share }: Orders) -> FromController {
-    let revision = revision.map(Revision::number);
-    FromController::Orders(match share {
-        Ok(share) => session::Orders::snapshot(revision, None, &share),
-        Err(why) => session::Orders { revision, lease: None, told: Told::Nothing(why.why) },
-    })
+/// Who is not, or no longer, one of the deployment is let go; who only lacks something hears when he has it.
+fn tell(end: &mut ControllerEnd, wanted: Wanted, is_certified: bool) {
+    match wanted.share {
+        Err(refusal)
+            if refusal.kind == RefusalKind::Revoked
+                || is_certified && refusal.kind == RefusalKind::Unknown =>
+        {
+            end.refuse(refusal);
+        }
+        share => end.set_orders(Instant::now().into_std(), Wanted { share, ..wanted }),
+    }
 }
 
 fn reported(report: session::Report) -> Report {

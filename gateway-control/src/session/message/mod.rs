@@ -143,8 +143,8 @@ pub enum Told {
     },
     /// By what it differs from one that the gateway has.
     Delta(Patch),
-    /// There is none; why, with the remedy.
-    Nothing(String),
+    /// There is none for now; why.
+    Nothing(Refusal),
 }
 
 /// How a share comes of another. Items are counted in the order of the encoded share, so that a gateway can follow
@@ -179,8 +179,9 @@ pub enum Lease {
     For(Duration),
 }
 
-/// Why a controller does not serve a gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a controller does not serve a gateway, or has nothing for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {why}")]
 pub struct Refusal {
     /// What kind of reason.
     pub kind: RefusalKind,

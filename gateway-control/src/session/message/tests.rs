@@ -18,6 +18,10 @@ fn hello() -> Hello {
     }
 }
 
+fn refusal(why: &str) -> Refusal {
+    Refusal { kind: RefusalKind::Pending, why: why.to_owned() }
+}
+
 #[test]
 fn messages_of_a_gateway_are_read_as_they_were_written() {
     let refused = Some("interface lan0: there is none".to_owned());
@@ -45,7 +49,7 @@ fn messages_of_a_controller_are_read_as_they_were_written() {
     let orders = [
         Orders::snapshot(Some(3), None, &Share::default()),
         Orders { revision: Some(4), lease, told: Told::Delta(Patch { base, edits, digest }) },
-        Orders { revision: None, lease: None, told: Told::Nothing("no site x".to_owned()) },
+        Orders { revision: None, lease: None, told: Told::Nothing(refusal("no site x")) },
     ];
     let kinds = [
         RefusalKind::Revoked,
@@ -90,10 +94,11 @@ fn faults_are_told() {
     // A link key, field 5, of two octets.
     let error = FromGateway::decode(&[0x2a, 2, 0, 0]).unwrap_err().to_string();
     assert_eq!(error, "link_key: 2 octets, of 32");
-    let told = Told::Nothing("é".repeat(WHY_MAX_LEN));
+    let told = Told::Nothing(refusal(&"é".repeat(WHY_MAX_LEN)));
     let sent = FromController::Orders(Orders { revision: None, lease: None, told });
-    let Ok(Some(FromController::Orders(Orders { told: Told::Nothing(why), .. }))) =
-        FromController::decode(&sent.encode())
+    let Ok(Some(FromController::Orders(Orders {
+        told: Told::Nothing(Refusal { why, .. }), ..
+    }))) = FromController::decode(&sent.encode())
     else {
         panic!("no orders")
     };

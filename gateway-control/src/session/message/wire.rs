@@ -134,8 +134,8 @@ struct OrdersMessage {
 enum ShareContent {
     #[prost(bytes, tag = "2")]
     Snapshot(Vec<u8>),
-    #[prost(string, tag = "3")]
-    Why(String),
+    #[prost(message, tag = "3")]
+    Nothing(RefusedMessage),
     #[prost(message, tag = "4")]
     Delta(DeltaMessage),
 }
@@ -243,7 +243,7 @@ pub(super) fn from_controller(said: &FromController) -> Vec<u8> {
                     (ShareContent::Snapshot(octets.clone()), Some(digest))
                 }
                 Told::Delta(patch) => (ShareContent::Delta(delta(patch)), Some(&patch.digest)),
-                Told::Nothing(why) => (ShareContent::Why(shortened(why, WHY_MAX_LEN)), None),
+                Told::Nothing(refusal) => (ShareContent::Nothing(refused(refusal)), None),
             };
             ControllerContent::Orders(OrdersMessage {
                 revision: orders.revision,
@@ -252,10 +252,7 @@ pub(super) fn from_controller(said: &FromController) -> Vec<u8> {
                 lease: orders.lease.map(seconds),
             })
         }
-        FromController::Refused(refusal) => ControllerContent::Refused(RefusedMessage {
-            kind: number(refusal.kind),
-            why: shortened(&refusal.why, WHY_MAX_LEN),
-        }),
+        FromController::Refused(refusal) => ControllerContent::Refused(refused(refusal)),
         FromController::Certificate(certificate) => {
             ControllerContent::Certificate(CertificateMessage {
                 generation: certificate.generation,
@@ -280,15 +277,12 @@ pub(super) fn read_from_controller(octets: &[u8]) -> Result<Option<FromControlle
             let told = match orders.share.ok_or(MessageError::Empty)? {
                 ShareContent::Snapshot(octets) => Told::Snapshot { octets, digest: digest()? },
                 ShareContent::Delta(delta) => Told::Delta(read_delta(delta, digest()?)?),
-                ShareContent::Why(why) => Told::Nothing(shortened(&why, WHY_MAX_LEN)),
+                ShareContent::Nothing(refused) => Told::Nothing(read_refused(&refused)),
             };
             let lease = orders.lease.map(lease);
             FromController::Orders(Orders { revision: orders.revision, lease, told })
         }
-        ControllerContent::Refused(refused) => FromController::Refused(Refusal {
-            kind: kind(refused.kind),
-            why: shortened(&refused.why, WHY_MAX_LEN),
-        }),
+        ControllerContent::Refused(refused) => FromController::Refused(read_refused(&refused)),
         ControllerContent::Certificate(CertificateMessage { generation, chain }) => {
             if chain.is_empty() || chain.len() > CHAIN_MAX_LEN {
                 let why = format!("{} certificates, of 1 to {CHAIN_MAX_LEN}", chain.len());
@@ -369,6 +363,14 @@ fn read_delta(delta: DeltaMessage, of: Digest) -> Result<Patch, MessageError> {
         edits: edits.collect(),
         digest: of,
     })
+}
+
+fn refused(refusal: &Refusal) -> RefusedMessage {
+    RefusedMessage { kind: number(refusal.kind), why: shortened(&refusal.why, WHY_MAX_LEN) }
+}
+
+fn read_refused(refused: &RefusedMessage) -> Refusal {
+    Refusal { kind: kind(refused.kind), why: shortened(&refused.why, WHY_MAX_LEN) }
 }
 
 fn sign_of_life(lease: Option<Lease>) -> SignOfLifeMessage {
