@@ -7,7 +7,7 @@ use crate::model::{
     Backend, ClientPresences, Clients, Exposure, FlowSettings, HealthCheck, Host, Lan, Link,
     LocalService, Peer, Probe, RemoteService, RemoteSite, SiteModel,
 };
-use crate::site_file::{Mode, ToldGateway};
+use crate::site_file::{Mode, OwnName, ToldGateway};
 
 impl Display for SiteModel {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -24,7 +24,7 @@ impl Display for SiteModel {
         }
         self.lans().iter().try_for_each(|lan| write_lan(f, lan))?;
         self.host().map_or(Ok(()), |host| write_host(f, host))?;
-        write_link(f, self.link())?;
+        write_link(f, self.link(), true)?;
         writeln!(f, "relay = {}", self.link().relay)?;
         write_next_link(f, self.link())?;
         self.peers().iter().try_for_each(|peer| write_peer(f, peer))?;
@@ -38,12 +38,17 @@ impl Display for SiteModel {
 
 impl Display for ToldGateway {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { name, site, facts } = self;
-        writeln!(f, "[gateway]\nname = {}\nsite = {}", text(name), text(site))?;
+        let Self { own, facts } = self;
+        match own {
+            Some(OwnName { name, site }) => {
+                writeln!(f, "[gateway]\nname = {}\nsite = {}", text(name), text(site))?;
+            }
+            None => writeln!(f, "[gateway]\n# name, site: what joining has said")?,
+        }
         writeln!(f, "instance = {}", text(&facts.instance))?;
         facts.lans.iter().try_for_each(|lan| write_lan(f, lan))?;
         facts.host.as_ref().map_or(Ok(()), |host| write_host(f, host))?;
-        write_link(f, &facts.link)?;
+        write_link(f, &facts.link, own.is_some())?;
         write_flows(f, facts.flows)
     }
 }
@@ -63,10 +68,13 @@ fn write_host(f: &mut Formatter<'_>, host: &Host) -> fmt::Result {
     writeln!(f, "networks = {}", list(&host.networks))
 }
 
-fn write_link(f: &mut Formatter<'_>, link: &Link) -> fmt::Result {
+fn write_link(f: &mut Formatter<'_>, link: &Link, has_key_file: bool) -> fmt::Result {
     writeln!(f, "\n[link]\ninterface = {}", text(&link.interface))?;
     writeln!(f, "kind = {}", text(link.kind))?;
-    writeln!(f, "private_key_file = {}", text(link.private_key_file.as_str()))?;
+    match has_key_file {
+        true => writeln!(f, "private_key_file = {}", text(link.private_key_file.as_str()))?,
+        false => writeln!(f, "# private_key_file: none; the key is sealed")?,
+    }
     match link.listen_port {
         Some(port) => writeln!(f, "listen_port = {port}")?,
         None => writeln!(f, "# listen_port: any free port")?,

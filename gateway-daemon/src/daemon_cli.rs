@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use gateway_control::identity::TrustDomain;
+use gateway_control::model::Endpoint;
 
 use crate::logging::LogFormat;
 use crate::netlink::InterfaceName;
@@ -51,6 +53,38 @@ pub struct RunArguments {
 /// What gatewayd starts itself.
 #[derive(Debug, Subcommand)]
 pub enum DaemonCommand {
+    /// Begin a deployment: make its CA, which its controller signs the certificates of gateways with.
+    ///
+    /// Once, on the controller's host, before its gatewayd is started. The CA's key is sealed by what [seal] of the
+    /// file says, and never in clear on a disk.
+    ///
+    /// gatewayd init --config /etc/presence/controller.toml --trust-domain presence.example
+    Init {
+        /// The controller's file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The namespace of the deployment's identities: lower-case letters, digits, '.', '-' and '_'. It stays for
+        /// good.
+        #[arg(long, value_name = "NAME")]
+        trust_domain: TrustDomain,
+    },
+    /// Make this host the gateway that a token lets it be.
+    ///
+    /// The token is what `gatewayctl token create` has printed. It is read from the standard input, or from a file;
+    /// not from an argument, which others on the host can see. This host's keys are made here and do not leave it.
+    ///
+    /// gatewayd join --config /etc/presence/gateway.toml < token
+    Join {
+        /// The gateway's file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The file that holds the token; the standard input if none is named.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Where other gateways dial this one's link, by UDP; may be given several times. Without one it dials.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        endpoint: Vec<Endpoint>,
+    },
     /// Serve one userspace link device until it is deleted. Started by gatewayd itself.
     #[command(hide = true)]
     LinkDevice {

@@ -11,6 +11,7 @@
 //! | [`service_manager`] | readiness, status and watchdog |
 //! | [`controller`] | what is declared of a deployment, and each gateway's share of it |
 //! | [`session`] | how gateways of one host are told their shares |
+//! | [`enrolment`] | how a deployment begins, and how gateways join it |
 //! | [`identity`] | keys, certificates and whom to believe |
 //! | [`sandbox`] | what the programs keep themselves from doing |
 //! | [`seal`] | keys and state at rest |
@@ -26,6 +27,7 @@ pub mod controller;
 pub mod ctl;
 pub mod daemon_cli;
 pub mod driver;
+pub mod enrolment;
 pub mod exit;
 pub mod gateway;
 pub mod health;

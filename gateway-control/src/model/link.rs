@@ -125,6 +125,9 @@ pub struct NextLink {
 pub struct KeyFile(Box<str>);
 
 impl KeyFile {
+    /// Stands for a key that is in no file of its own, but in memory.
+    pub const SEALED: &str = "(sealed)";
+
     /// The path as written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -65,6 +65,21 @@ pub enum CloseReason {
     Refused(Refusal),
 }
 
+impl CloseReason {
+    /// Whether the other end did what none of this version does.
+    pub fn is_misbehaviour(&self) -> bool {
+        match self {
+            Self::Frame(_)
+            | Self::Message(_)
+            | Self::Share(_)
+            | Self::OutOfTurn { .. }
+            | Self::Orders { .. }
+            | Self::Misnamed { .. } => true,
+            Self::Silent | Self::Nameless | Self::Version { .. } | Self::Refused(_) => false,
+        }
+    }
+}
+
 impl From<PatchError> for CloseReason {
     fn from(error: PatchError) -> Self {
         match error {

@@ -10,14 +10,14 @@ use std::str::FromStr;
 use toml::Spanned;
 
 use super::raw::{self, List, Number, Text};
-use super::{FaultKind, Span, ToldGateway};
+use super::{FaultKind, OwnName, Span, ToldGateway};
 use crate::deployment::share::LocalFacts;
 use crate::lowering::port;
 use crate::model::{
-    AllowRule, Clients, Endpoint, FlowQuota, FlowSettings, Gateway, Host, Keepalive, Lan, LanMode,
-    Link, LinkKind, ModelError, Network, NextLink, NextPeer, Peer, Place, Ports, RemoteSiteDraft,
-    ServiceDraft, ServiceId, ServiceNumber, Site, SiteDraft, Subject, Table, Timeouts, TransitPool,
-    ValueError, quoted,
+    AllowRule, Clients, Endpoint, FlowQuota, FlowSettings, Gateway, Host, Keepalive, KeyFile, Lan,
+    LanMode, Link, LinkKind, ModelError, Network, NextLink, NextPeer, Peer, Place, Ports,
+    RemoteSiteDraft, ServiceDraft, ServiceId, ServiceNumber, Site, SiteDraft, Subject, Table,
+    Timeouts, TransitPool, ValueError, quoted,
 };
 
 /// Where everything stood.
@@ -115,13 +115,25 @@ impl Reader {
         };
         let at = At::new("gateway", Table::Gateway, 0);
         let raw = gateway.as_ref();
-        let name = self.value(&at, "name", &raw.name);
-        let site = self.value(&at, "site", &raw.site);
+        let own = self.own_name(&at, gateway.span(), raw);
         let instance = self.or(&at, "instance", raw.instance.as_ref(), "default");
         let lans = self.each(&file.lan, Self::lan);
         let host = file.host.as_ref().map_or(Some(None), |host| self.host(host).map(Some));
         let (span, link) = (link.span(), link.into_inner());
         let raw::ToldLink { interface, kind, private_key_file, listen_port, mtu } = link;
+        let joins = matches!(own, Some(None));
+        let private_key_file = match private_key_file {
+            Some(file) if joins => {
+                self.faults.push((file.span(), FaultKind::NeedlessKeyFile));
+                file
+            }
+            Some(file) => file,
+            None if joins => Spanned::new(span.clone(), KeyFile::SEALED.to_owned()),
+            None => {
+                self.faults.push((span, FaultKind::NoKeyFile));
+                return None;
+            }
+        };
         let link = raw::Link {
             interface,
             kind,
@@ -134,8 +146,7 @@ impl Reader {
         let link = self.link(&Spanned::new(span, link));
         let flows = self.flows(file.flows.as_ref().map_or(&raw::Flows::default(), Spanned::as_ref));
         Some(ToldGateway {
-            name: name?,
-            site: site?,
+            own: own?,
             facts: LocalFacts {
                 instance: instance?,
                 lans: lans?,
@@ -144,6 +155,21 @@ impl Reader {
                 flows: flows?,
             },
         })
+    }
+
+    /// Who a gateway is by its file; `Some(None)` if that is for joining to say.
+    fn own_name(&mut self, at: &At, span: Span, raw: &raw::ToldGateway) -> Option<Option<OwnName>> {
+        let (given, missing) = match (&raw.name, &raw.site) {
+            (Some(name), Some(site)) => {
+                let (name, site) = (self.value(at, "name", name), self.value(at, "site", site));
+                return Some(Some(OwnName { name: name?, site: site? }));
+            }
+            (None, None) => return Some(None),
+            (Some(_), None) => ("name", "site"),
+            (None, Some(_)) => ("site", "name"),
+        };
+        self.faults.push((span, FaultKind::HalfName { given, missing }));
+        None
     }
 
     fn gateway(&mut self, raw: &raw::Gateway) -> Option<Gateway> {

@@ -45,12 +45,19 @@ impl Mode {
 /// A gateway that is told its share, by its own file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToldGateway {
+    /// Who it is; `None`: whom joining has made it.
+    pub own: Option<OwnName>,
+    /// What only its host knows.
+    pub facts: LocalFacts,
+}
+
+/// Who a gateway is by its own file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnName {
     /// Its name, as it is declared.
     pub name: GatewayName,
     /// Its site.
     pub site: SiteName,
-    /// What only its host knows.
-    pub facts: LocalFacts,
 }
 
 /// What kind of file a text is.
@@ -129,8 +136,29 @@ pub enum FaultKind {
         /// The table.
         table: &'static str,
     },
+    /// Half of who a gateway is.
+    #[error(
+        "the gateway has {given} and no {missing}; write both, or neither if `gatewayd join` says who it is"
+    )]
+    HalfName {
+        /// The key that is there.
+        given: &'static str,
+        /// The key that is not.
+        missing: &'static str,
+    },
+    /// A key file of a gateway that makes its keys itself.
+    #[error(
+        "private_key_file is for a gateway with a name and a site in its file; one that joins makes its keys itself, \
+         so remove it"
+    )]
+    NeedlessKeyFile,
+    /// A gateway by its file has no key.
+    #[error(
+        "the link has no private_key_file; add it, for a gateway with a name and a site in its file has its key there"
+    )]
+    NoKeyFile,
     /// A gateway without a link.
-    #[error("the gateway has no [link]; add it, with private_key_file")]
+    #[error("the gateway has no [link]; add it")]
     NoLink,
     /// A value, or values together, make no sense.
     #[error(transparent)]

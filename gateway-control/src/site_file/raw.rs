@@ -64,8 +64,8 @@ pub(super) struct RoleFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ToldGateway {
-    pub(super) name: Text,
-    pub(super) site: Text,
+    pub(super) name: Option<Text>,
+    pub(super) site: Option<Text>,
     pub(super) instance: Option<Text>,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct ToldGateway {
 pub(super) struct ToldLink {
     pub(super) interface: Option<Text>,
     pub(super) kind: Option<Text>,
-    pub(super) private_key_file: Text,
+    pub(super) private_key_file: Option<Text>,
     pub(super) listen_port: Option<Number>,
     pub(super) mtu: Option<Number>,
 }

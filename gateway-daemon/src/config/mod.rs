@@ -3,6 +3,7 @@
 //! Called by the daemon at start and on every reload, and by `gatewayd --check`. Nothing here
 //! changes the host. Every error is a fault of the operator's files: exit code 2.
 
+mod network;
 mod role;
 mod seal;
 
@@ -15,7 +16,8 @@ use gateway_control::Plan;
 use gateway_control::model::{LinkKind, PublicKey, SiteModel};
 use gateway_control::plan::{DevicePlan, DialPlan, PeerPlan};
 use gateway_control::site_file::{self, SiteFileError, ToldGateway};
-pub use role::{ControllerFile, GatewayFile, Role, SESSIONS, SOCKET, STORE, StoreChoice};
+pub use network::NetworkSettings;
+pub use role::{ControllerFile, GatewayFile, Place, Role, SESSIONS, SOCKET, STORE, StoreChoice};
 pub use seal::SealSettings;
 
 use crate::link::{self, DeviceKey, Dialled, LinksWanted, PrivateKey, WantedPeer};
@@ -28,6 +30,8 @@ pub struct SiteFile {
     pub path: PathBuf,
     /// What it says.
     pub model: SiteModel,
+    /// The link's private key, if that is in no file.
+    pub link_key: Option<PrivateKey>,
 }
 
 /// Why a site file, or a file it names, is of no use.
@@ -117,7 +121,7 @@ impl SiteFile {
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let model = site_file::parse(text)
             .map_err(|faults| ConfigError::Content { path: path.into(), faults })?;
-        Ok(Self { path: path.into(), model })
+        Ok(Self { path: path.into(), model, link_key: None })
     }
 
     /// The effective configuration, with what the operator should know of it as comments.
@@ -132,8 +136,10 @@ impl SiteFile {
     pub fn links(&self) -> Result<LinksWanted, ConfigError> {
         let plan = Plan::new(&self.model).link;
         let device = |device: DevicePlan| -> Result<DeviceKey, ConfigError> {
-            let key_file = self.beside(device.private_key_file.as_str());
-            let private_key = read_private_key(&key_file)?;
+            let private_key = match &self.link_key {
+                Some(key) => key.clone(),
+                None => read_private_key(&self.beside(device.private_key_file.as_str()))?,
+            };
             Ok(DeviceKey { private_key, listen_port: device.listen_port })
         };
         Ok(LinksWanted {
@@ -159,7 +165,12 @@ impl SiteFile {
 /// The public key of a gateway that is told its share, whose file is at `path`.
 pub fn public_key(path: &Path, gateway: &ToldGateway) -> Result<PublicKey, ConfigError> {
     let key = read_private_key(&beside(path, gateway.facts.link.private_key_file.as_str()))?;
-    Ok(PublicKey::from(*key.public_key().as_bytes()))
+    Ok(public_key_of(&key))
+}
+
+/// The public key that belongs to a private one.
+pub fn public_key_of(key: &PrivateKey) -> PublicKey {
+    PublicKey::from(*key.public_key().as_bytes())
 }
 
 fn beside(file: &Path, path: impl AsRef<Path>) -> PathBuf {

@@ -10,6 +10,7 @@ use gateway_control::model::{Timeout, ValueError};
 use gateway_control::site_file::{self, MAX_LEN, Mode, ToldGateway};
 use serde::Deserialize;
 
+use super::network::{NetworkSettings, RawNetwork};
 use super::seal::RawSeal;
 use super::{ConfigError, SealSettings, SiteFile};
 use crate::store::Limits;
@@ -53,6 +54,8 @@ pub struct ControllerFile {
     pub readers: Vec<String>,
     /// Where its sealed files are.
     pub seal: SealSettings,
+    /// How gateways in other networks are served; `None`: not at all.
+    pub network: Option<NetworkSettings>,
     /// The gateway of this host, if it is one.
     pub gateway: Option<ToldGateway>,
 }
@@ -71,12 +74,21 @@ pub enum StoreChoice {
 pub struct GatewayFile {
     /// Where it was read from.
     pub path: PathBuf,
-    /// The socket of the controller.
-    pub controller: PathBuf,
+    /// How it reaches the controller.
+    pub controller: Place,
     /// Where its sealed files are.
     pub seal: SealSettings,
     /// The gateway.
     pub gateway: ToldGateway,
+}
+
+/// How a gateway reaches the controller that tells it its share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// By this socket: the controller is on the same host.
+    Socket(PathBuf),
+    /// Over the network, as it has joined.
+    Joined,
 }
 
 /// The tables that are the daemon's own. `parse_told` reads the others, and refuses those that there are not.
@@ -108,13 +120,6 @@ struct RawApi {
     operators: Vec<String>,
     #[serde(default)]
     readers: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSettings {
-    cooling: Option<String>,
-    socket: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -165,9 +170,11 @@ impl Role {
                     ),
                 };
                 let gateway = file.gateway.as_ref().map(gateway_part).unwrap_or_default();
+                let network =
+                    file.network.as_ref().map(NetworkSettings::effective).unwrap_or_default();
                 format!(
                     "mode = \"controller\"\n\n[store]\n{store}\n\n[api]\nsocket = {:?}\noperators = {:?}\n\
-                     readers = {:?}\n\n[controller]\nsocket = {:?}\ncooling = \"{}s\"\n\n{}{gateway}",
+                     readers = {:?}\n\n[controller]\nsocket = {:?}\ncooling = \"{}s\"\n{network}\n{}{gateway}",
                     file.socket.display().to_string(),
                     file.operators,
                     file.readers,
@@ -177,8 +184,13 @@ impl Role {
                 )
             }
             Self::Gateway(file) => format!(
-                "mode = \"gateway\"\n\n[controller]\nsocket = {:?}\n\n{}{}",
-                file.controller.display().to_string(),
+                "mode = \"gateway\"\n\n{}{}{}",
+                match &file.controller {
+                    Place::Socket(path) => {
+                        format!("[controller]\nsocket = {:?}\n\n", path.display().to_string())
+                    }
+                    Place::Joined => String::new(),
+                },
                 file.seal.effective(),
                 gateway_part(&file.gateway)
             ),
@@ -197,7 +209,7 @@ impl Role {
 
 impl ControllerFile {
     fn read(path: &Path, text: &str, gateway: Option<ToldGateway>) -> Result<Self, ConfigError> {
-        let raw: RawFile<RawSettings> = toml(path, text)?;
+        let raw: RawFile<RawNetwork> = toml(path, text)?;
         let wrong = |key, error: &dyn ToString| wrong(path, key, error);
         let (api, settings) = (raw.api.unwrap_or_default(), raw.controller.unwrap_or_default());
         let cooling = match &settings.cooling {
@@ -255,9 +267,14 @@ impl ControllerFile {
                 StoreChoice::File(file.unwrap_or_else(|| STORE.into()), settings)
             }
         };
+        if gateway.as_ref().is_some_and(|it| it.own.is_none()) {
+            let remedy = "there is none; write name and site, for the gateway beside a controller does not join";
+            return Err(wrong("gateway.name", &remedy));
+        }
         Ok(Self {
             path: path.into(),
             seal: SealSettings::of_controller(path, raw.seal)?,
+            network: NetworkSettings::read(path, &settings)?,
             store,
             cooling,
             socket: api.socket.unwrap_or_else(|| SOCKET.into()),
@@ -277,11 +294,27 @@ impl GatewayFile {
             let remedy = "it is for a controller; remove it, or set mode = \"controller\"";
             return Err(wrong(path, table, &remedy));
         }
-        let missing = || wrong(path, "gateway", &"there is none; add [gateway] with name and site");
+        let missing = || {
+            wrong(
+                path,
+                "gateway",
+                &"there is none; add [gateway], with name and site or empty for one that joins",
+            )
+        };
         let gateway = gateway.ok_or_else(missing)?;
+        let socket = raw.controller.and_then(|it| it.socket);
+        let controller = match (&gateway.own, socket) {
+            (Some(_), socket) => Place::Socket(socket.unwrap_or_else(|| SESSIONS.into())),
+            (None, None) => Place::Joined,
+            (None, Some(_)) => {
+                let remedy = "it is for a gateway with a name and a site in its file; add gateway.name and \
+                              gateway.site, or remove it and join over the network";
+                return Err(wrong(path, "controller.socket", &remedy));
+            }
+        };
         Ok(Self {
             path: path.into(),
-            controller: raw.controller.and_then(|it| it.socket).unwrap_or_else(|| SESSIONS.into()),
+            controller,
             seal: SealSettings::of_gateway(path, raw.seal, &gateway.facts.instance)?,
             gateway,
         })

@@ -159,7 +159,14 @@ impl Fleet {
 
     /// Takes note of something about a gateway.
     pub(super) fn remark(&self, gateway: &GatewayName, at: u64, reason: &str, message: &str) {
-        self.inner().happened(gateway, at, reason, message);
+        let mut inner = self.inner();
+        // Somebody who comes again and again makes no room for himself.
+        let is_again = inner.events.iter().rev().find(|it| it.about.name == gateway.as_str());
+        if is_again.is_some_and(|it| it.reason == reason && it.message == message) {
+            return;
+        }
+        inner.happened(gateway, at, reason, message);
+        drop(inner);
         self.tell();
     }
 

@@ -152,6 +152,11 @@ impl Controller {
         })
     }
 
+    /// Has the CA do something.
+    pub fn with_authority<T>(&self, act: impl FnOnce(&Authority) -> T) -> Result<T, MemberError> {
+        Ok(act(&self.members()?.authority))
+    }
+
     fn members(&self) -> Result<&Arc<Members>, MemberError> {
         self.members.get().ok_or(MemberError::NoAuthority)
     }

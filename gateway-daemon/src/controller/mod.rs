@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gateway_control::deployment::Diff;
 use gateway_control::deployment::share::Share;
-use gateway_control::model::SiteName;
+use gateway_control::model::{GatewayName, SiteName};
 use gateway_control::resource::{Declared, Key, Kind, ManagerName, Resource, Selector};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
@@ -347,6 +347,11 @@ impl Controller {
     pub async fn reside(&self, identity: Identity) -> Result<Connection, ControllerError> {
         let orders = self.look(now(), |state| state.orders(&identity)).await?;
         Ok(self.fleet.connect(identity, orders, true, now))
+    }
+
+    /// Takes note of something about a gateway, for operators to see.
+    pub fn remark(&self, gateway: &GatewayName, reason: &str, message: &str) {
+        self.fleet.remark(gateway, now(), reason, message);
     }
 
     /// Writes a copy of the store as it is at one moment to a new file; gives its revision.

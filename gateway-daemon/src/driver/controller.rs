@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::network::Network;
 use super::source::{Source, Told, Wire};
 use super::{Loop, due, every};
 use crate::api::{self, Access, Listener};
@@ -30,10 +31,16 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
     let mut terminations = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupts = signal(SignalKind::interrupt()).context("SIGINT")?;
     let mut hangups = signal(SignalKind::hangup()).context("SIGHUP")?;
-    let store = open(&file.store).await?;
+    let store = open_store(&file.store).await?;
     let description = store.description();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let controller = Arc::new(Controller::open(store, file.cooling, now).await?);
+    let controller = Arc::new(Controller::open(Arc::clone(&store), file.cooling, now).await?);
+    let network = match &file.network {
+        Some(settings) => {
+            Some(Network::open(settings, &file.seal, store.as_ref(), &controller).await?)
+        }
+        None => None,
+    };
     let access = access(&file)?;
     let listener = Listener::bind(&file.socket)?;
     tracing::info!(store = description, socket = %file.socket.display(), "the controller serves");
@@ -52,6 +59,9 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
     let sessions = Listener::bind_private(&file.sessions)?;
     let sessions = Sessions::new(sessions, Arc::clone(&controller));
     tasks.spawn(async move { Err(sessions.serve().await).context("the socket of gateways") });
+    if let Some(network) = network {
+        tasks.spawn(network.serve());
+    }
     match file.store {
         StoreChoice::File(..) => {
             tasks.spawn(forget(Arc::clone(&controller)));
@@ -116,7 +126,8 @@ fn access(file: &ControllerFile) -> Result<Access> {
     Ok(Access::new(Uid::effective(), operators, readers))
 }
 
-async fn open(store: &StoreChoice) -> Result<Arc<dyn Store>> {
+/// The store that a controller's file names; a file is made where there is none.
+pub(crate) async fn open_store(store: &StoreChoice) -> Result<Arc<dyn Store>> {
     Ok(match store {
         StoreChoice::Etcd(settings) => Arc::new(EtcdStore::connect(settings.clone()).await?),
         StoreChoice::File(path, settings) if path.exists() => {

@@ -5,6 +5,8 @@
 
 mod controller;
 mod follower;
+mod joined;
+mod network;
 mod source;
 
 use std::future::pending;
@@ -27,6 +29,7 @@ use crate::instance::Instance;
 use crate::link::{LOOK_INTERVAL, LinkHost};
 use crate::netlink::{InterfaceEvents, NetlinkError, UnderlayEvents};
 use crate::service_manager;
+pub(crate) use controller::open_store;
 use source::{Source, Wanted};
 
 /// How often timed-out flows are removed, and a failed attempt to follow the interfaces is repeated.

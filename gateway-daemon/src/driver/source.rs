@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use gateway_control::deployment::share::Share;
+use gateway_control::deployment::share::{LocalFacts, Share};
 use gateway_control::model::SiteModel;
-use gateway_control::site_file::ToldGateway;
+use gateway_control::site_file::{OwnName, ToldGateway};
 use tokio::sync::watch;
 
 use crate::config::{self, Role, SiteFile};
 use crate::controller::{Identity, Lack, Orders, Report};
+use crate::link::PrivateKey;
 use crate::store::Revision;
 
 /// Where a gateway's site comes from.
@@ -27,7 +28,10 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Told {
     path: PathBuf,
-    gateway: ToldGateway,
+    own: OwnName,
+    facts: LocalFacts,
+    /// Its link's private key, if that is in no file.
+    link_key: Option<PrivateKey>,
     /// `None` until a controller has said something.
     orders: watch::Receiver<Option<Orders>>,
     identity: watch::Sender<Identity>,
@@ -53,16 +57,42 @@ pub(super) struct Wanted {
 impl Told {
     /// Both ends, for a gateway whose own file is at `path`.
     pub(super) fn new(path: &Path, gateway: &ToldGateway) -> Result<(Self, Wire)> {
-        let (orders, receiver) = watch::channel(None);
-        let (identity, its_identity) = watch::channel(identity(path, gateway)?);
+        let Some(own) = &gateway.own else { bail!("{}: who its gateway is", path.display()) };
+        let identity = identity(path, own, gateway, None)?;
+        Ok(Self::of(path, own, &gateway.facts, None, None, identity))
+    }
+
+    /// Both ends, for a gateway that has joined, with what a controller told it last.
+    pub(super) fn joined(
+        path: &Path,
+        own: &OwnName,
+        gateway: &ToldGateway,
+        link_key: PrivateKey,
+        orders: Option<Orders>,
+    ) -> Result<(Self, Wire)> {
+        let identity = identity(path, own, gateway, Some(&link_key))?;
+        Ok(Self::of(path, own, &gateway.facts, Some(link_key), orders, identity))
+    }
+
+    fn of(
+        path: &Path,
+        own: &OwnName,
+        facts: &LocalFacts,
+        link_key: Option<PrivateKey>,
+        last: Option<Orders>,
+        identity: Identity,
+    ) -> (Self, Wire) {
+        let (orders, mut receiver) = watch::channel(last);
+        receiver.mark_changed();
+        let (identity, its_identity) = watch::channel(identity);
         let (report, its_report) = watch::channel(Report::default());
         let wire = Wire { orders, identity: its_identity, report: its_report };
-        let (path, gateway) = (path.to_owned(), gateway.clone());
-        Ok((Self { path, gateway, orders: receiver, identity, report }, wire))
+        let (path, own, facts) = (path.to_owned(), own.clone(), facts.clone());
+        (Self { path, own, facts, link_key, orders: receiver, identity, report }, wire)
     }
 
     fn site(&self, share: &Share) -> Result<SiteFile> {
-        let draft = share.draft(&self.gateway.name, &self.gateway.facts)?;
+        let draft = share.draft(&self.own.name, &self.facts)?;
         let model = SiteModel::check(draft).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(|it| it.error.to_string()).collect();
             anyhow!(
@@ -71,16 +101,22 @@ impl Told {
                 problems.join("\n")
             )
         })?;
-        Ok(SiteFile { path: self.path.clone(), model })
+        Ok(SiteFile { path: self.path.clone(), model, link_key: self.link_key.clone() })
     }
 }
 
-fn identity(path: &Path, gateway: &ToldGateway) -> Result<Identity> {
-    Ok(Identity {
-        site: gateway.site.clone(),
-        gateway: gateway.name.clone(),
-        public_key: config::public_key(path, gateway)?,
-    })
+fn identity(
+    path: &Path,
+    own: &OwnName,
+    gateway: &ToldGateway,
+    link_key: Option<&PrivateKey>,
+) -> Result<Identity> {
+    let OwnName { name, site } = own.clone();
+    let public_key = match link_key {
+        Some(key) => config::public_key_of(key),
+        None => config::public_key(path, gateway)?,
+    };
+    Ok(Identity { site, gateway: name, public_key })
 }
 
 impl Source {
@@ -110,9 +146,17 @@ impl Source {
         let Some((_, gateway)) = role.told() else {
             bail!("{}: its gateway is gone; start gatewayd again", told.path.display());
         };
-        let identity = identity(&told.path, gateway)
-            .with_context(|| format!("gateway {} keeps what it has", told.gateway.name))?;
-        told.gateway = gateway.clone();
+        let keeps = || format!("gateway {} keeps what it has", told.own.name);
+        let own = match (&gateway.own, &told.link_key) {
+            (Some(own), None) => own.clone(),
+            (None, Some(_)) => told.own.clone(),
+            (Some(_), Some(_)) | (None, None) => {
+                bail!("{}: whether it joins has changed; start gatewayd again", told.path.display())
+            }
+        };
+        let identity =
+            identity(&told.path, &own, gateway, told.link_key.as_ref()).with_context(keeps)?;
+        (told.own, told.facts) = (own, gateway.facts.clone());
         told.identity.send_if_modified(|now| {
             let changed = *now != identity;
             *now = identity;

@@ -69,6 +69,11 @@ pub enum LeafError {
         /// That of this end.
         own: String,
     },
+    /// None of the certificates that came with it is of the CA that is known beforehand.
+    #[error(
+        "it is not signed by the CA that the token names: this is another deployment, or somebody stands in between"
+    )]
+    OtherAuthority,
     /// Somebody else than those who may be there.
     #[error("it is of {found}, where only {wanted} may be")]
     Subject {

@@ -247,7 +247,7 @@ impl ServerCertVerifier for Pinned {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let authority = intermediates.iter().find(|it| key_of(it) == Some(self.authority));
-        let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let unknown = || refused(LeafError::OtherAuthority);
         let authority = authority.ok_or_else(unknown)?;
         let trust = Trust::new(self.trust_domain.clone(), [authority.as_ref()]);
         let trust = trust.map_err(|_| unknown())?;

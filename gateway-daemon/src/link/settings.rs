@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use ipnet::Ipv4Net;
 use wireguard_control::Key;
+use zeroize::Zeroize as _;
 
 use super::LinkError;
 use crate::netlink::InterfaceName;
@@ -136,6 +137,16 @@ impl LinkHost {
 }
 
 impl PrivateKey {
+    /// A new one.
+    pub fn generate() -> Self {
+        Self(Key::generate_private())
+    }
+
+    /// Its octets, for whoever seals it.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0.0
+    }
+
     /// Its public half.
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.get_public().0)
@@ -143,6 +154,18 @@ impl PrivateKey {
 
     pub(super) fn key(&self) -> Key {
         self.0.clone()
+    }
+}
+
+impl From<[u8; 32]> for PrivateKey {
+    fn from(octets: [u8; 32]) -> Self {
+        Self(Key(octets))
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        self.0.0.zeroize();
     }
 }
 

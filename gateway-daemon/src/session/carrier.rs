@@ -4,6 +4,7 @@
 //! Whoever is at the other end has proved it by the time there is a [`Carried`], as far as the TLS configuration asks
 //! for it. What the certificates mean is for the owner to judge.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -95,6 +96,15 @@ pub enum CarrierError {
     /// Nothing accepts any more.
     #[error("a task of the listener ended: {0}")]
     Ended(String),
+}
+
+impl fmt::Display for CarrierKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Quic => "QUIC",
+            Self::Tcp => "TLS over TCP",
+        })
+    }
 }
 
 impl Carried {

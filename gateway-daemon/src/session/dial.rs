@@ -148,6 +148,14 @@ impl Dialler {
         }
     }
 
+    /// One attempt at each of the controllers' addresses.
+    ///
+    /// # Errors
+    /// Why none of them answered as a controller of the deployment.
+    pub async fn try_once(&self) -> Result<Carried, String> {
+        self.run(&self.race()).await.map_err(|failures| failures.describe())
+    }
+
     /// The session was of use: the next one that fails is tried again at once.
     pub fn settled(&self) {
         let mut state = self.state();

@@ -4,13 +4,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use gateway_control::session::{self, GatewayEnd, GatewayEvent, Hello, Holding, VERSION};
+use gateway_control::session::{
+    self, Certificate, GatewayEnd, GatewayEvent, Hello, Holding, Lease, Renew, VERSION,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::{Driven, SessionError};
+use super::{Driven, Keeper, KeeperError, SessionError};
 use crate::controller::{Identity, Lack, Orders, Report};
 use crate::jitter::jitter;
 use crate::store::Revision;
@@ -31,6 +33,8 @@ pub struct Follower {
     pub identity: watch::Receiver<Identity>,
     /// How far it is.
     pub report: watch::Receiver<Report>,
+    /// What is kept beyond sessions; `None` for a gateway on its controller's host.
+    pub keeper: Option<Keeper>,
 }
 
 /// Follows the controller at `socket` for as long as the gateway is there.
@@ -40,7 +44,8 @@ pub async fn follow(
     identity: watch::Receiver<Identity>,
     report: watch::Receiver<Report>,
 ) -> anyhow::Result<()> {
-    let mut follower = Follower { orders, holding: watch::Sender::new(None), identity, report };
+    let holding = watch::Sender::new(None);
+    let mut follower = Follower { orders, holding, identity, report, keeper: None };
     let mut wait = FIRST;
     let mut told: Option<String> = None;
     loop {
@@ -86,6 +91,9 @@ impl Follower {
         let end = GatewayEnd::new(Instant::now().into_std(), hello, holding);
         let mut driven = Driven::new(stream, end);
         driven.end().report(reported(&self.report.borrow_and_update()));
+        if let Some(keeper) = &mut self.keeper {
+            keeper.begin();
+        }
         loop {
             tokio::select! {
                 event = driven.next() => match event? {
@@ -93,21 +101,59 @@ impl Follower {
                     GatewayEvent::Astray(why) => {
                         tracing::warn!(%why, "what the controller changed does not fit; it is asked for all of it");
                     }
-                    // Nothing of this gateway runs out, and it asked for none of these.
-                    GatewayEvent::Renewed(_)
-                    | GatewayEvent::Certificate(_)
-                    | GatewayEvent::LinkKeyTaken(_) => {}
+                    GatewayEvent::Renewed(lease) => self.renewed(lease),
+                    GatewayEvent::Certificate(certificate) => self.certificate(certificate),
+                    // It asked for none.
+                    GatewayEvent::LinkKeyTaken(_) => {}
                     GatewayEvent::Closed(reason) => {
                         driven.finish().await;
                         return Err(reason.into());
                     }
                 },
                 changed = self.report.changed() => match changed {
-                    Ok(()) => driven.end().report(reported(&self.report.borrow_and_update())),
+                    Ok(()) => {
+                        let report = self.report.borrow_and_update().clone();
+                        // First on the disk, then said: who is believed to have it has it after a start as well.
+                        self.keep_applied(report.applied);
+                        driven.end().report(reported(&report));
+                    }
                     Err(_) => return Ok(()),
+                },
+                due = due(&mut self.keeper) => match due {
+                    Ok(renew) => driven.end().renew(renew),
+                    Err(error) => tell(&error),
                 },
                 _ = self.identity.changed() => return Ok(()),
             }
+        }
+    }
+
+    fn renewed(&mut self, lease: Lease) {
+        let Some(keeper) = &mut self.keeper else { return };
+        keeper.heard(lease);
+        if keeper.is_unnoted() {
+            let applied = self.report.borrow().applied;
+            self.keep_applied(applied);
+        }
+    }
+
+    fn certificate(&mut self, certificate: Certificate) {
+        if let Some(keeper) = &mut self.keeper
+            && let Err(error) = keeper.certificate(certificate)
+        {
+            tell(&error);
+        }
+    }
+
+    /// Keeps the share, if it is the one that the kernel has.
+    fn keep_applied(&mut self, applied: Option<Revision>) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let holding = self.holding.borrow().clone();
+        let is_applied = |it: &Holding| it.revision() == applied.map(Revision::number);
+        if let Some(holding) = holding.filter(is_applied)
+            && let Err(error) = keeper.keep(&holding)
+        {
+            tell(&error);
         }
     }
 
@@ -127,6 +173,18 @@ impl Follower {
             changed
         });
     }
+}
+
+/// Waits until a certificate is to be asked for.
+async fn due(keeper: &mut Option<Keeper>) -> Result<Renew, KeeperError> {
+    match keeper {
+        Some(keeper) => keeper.due().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell(error: &KeeperError) {
+    tracing::error!(%error, "what this gateway is to keep is not kept; it goes on, and tries again");
 }
 
 fn reported(report: &Report) -> session::Report {

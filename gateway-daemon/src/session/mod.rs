@@ -15,15 +15,19 @@
 //! | carrier | a connection that carries a session, whichever it is |
 //! | quic, tcp | the two |
 //! | listen, admission, refusal | the controller's door: how many may stand in it, and who was not let in |
+//! | door | who comes in there: sessions of gateways, and those who join |
 //! | dial, race | how a gateway reaches a controller: all its addresses, until one answers |
+//! | keeper | what a gateway keeps beyond its sessions |
 //! | moves | what becomes of it when the host's network changes |
 
 mod admission;
 mod carrier;
 mod dial;
+mod door;
 mod drive;
 mod error;
 mod follow;
+mod keeper;
 mod listen;
 mod moves;
 mod quic;
@@ -34,9 +38,11 @@ mod tcp;
 
 pub use carrier::{Carried, CarrierError, CarrierKind, Closer, Ending};
 pub use dial::{DialSettings, Dialler};
+pub use door::Door;
 pub use drive::Driven;
 pub use error::SessionError;
 pub use follow::{Follower, follow};
+pub use keeper::{Keeper, KeeperError, KeptShare, LeaseAccount};
 pub use listen::{ListenSettings, Listener};
 pub use refusal::{Refusal, Refusals};
-pub use serve::{Sessions, attend};
+pub use serve::{Credentials, Sessions, attend};

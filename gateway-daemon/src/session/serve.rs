@@ -2,9 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use gateway_control::identity::{Serial, SpiffeId};
 use gateway_control::session::{
-    self, ControllerEnd, ControllerEvent, Hello, Lease, Peer, Refusal, RefusalKind, Wanted,
+    self, Certificate, ControllerEnd, ControllerEvent, Hello, Lease, Peer, Refusal, RefusalKind,
+    Renew, Wanted,
 };
 use nix::unistd::Uid;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,9 +18,13 @@ use tokio::time::Instant;
 
 use super::{Driven, SessionError};
 use crate::api::Listener;
+use crate::controller::members::{MemberError, Renewed};
 use crate::controller::{Connection, Controller, Identity, Report};
+use crate::enrolment::now;
 use crate::store::Revision;
 
+/// The shortest time between two certificates of one session.
+const EVERY: Duration = Duration::from_secs(1);
 /// Gateways at once: more than share a host.
 const MOST: usize = 64;
 
@@ -67,17 +74,68 @@ async fn talk(stream: UnixStream, controller: &Controller) -> Result<(), Session
     if !uid.is_root() && uid != Uid::effective() {
         return Err(SessionError::Stranger { uid });
     }
-    attend(stream, Peer::Host, None, controller).await
+    attend(stream, Peer::Host, None, None, controller).await
+}
+
+/// The certificate that a gateway came with.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Whom it is of.
+    pub id: SpiffeId,
+    /// Which one.
+    pub held: Serial,
+}
+
+/// Certificates of a gateway within one session.
+struct Renewals {
+    credentials: Credentials,
+    /// Given, and perhaps not kept by the gateway.
+    given: Option<Serial>,
+    /// When another may be asked for.
+    next: Instant,
+}
+
+impl Renewals {
+    async fn renew(
+        &mut self,
+        asked: Renew,
+        controller: &Controller,
+    ) -> Result<Certificate, Refusal> {
+        let refusal = |why: String| Refusal { kind: RefusalKind::Other, why };
+        if Instant::now() < self.next {
+            let why =
+                format!("it asked for certificates more often than every {} s", EVERY.as_secs());
+            return Err(refusal(why));
+        }
+        self.next = Instant::now() + EVERY;
+        if let Some(given) = self.given.filter(|it| u64::from(it.generation) == asked.generation) {
+            self.credentials.held = given;
+        }
+        let Credentials { id, held } = &self.credentials;
+        match controller.renew(id, *held, &asked.request, now()).await {
+            Ok(Renewed { certificate, serial }) => {
+                self.given = Some(serial);
+                let generation = serial.generation.into();
+                Ok(Certificate { generation, chain: vec![certificate.to_vec()] })
+            }
+            Err(MemberError::Refused(lack)) => Err(lack.into()),
+            Err(error) => Err(refusal(error.to_string())),
+        }
+    }
 }
 
 /// Serves one gateway by this connection until the session is over; without error the gateway has closed it. `peer` is
-/// who the gateway is by the way it came, and `lease` for how long it may go on without word from a controller.
+/// who the gateway is by the way it came, `lease` for how long it may go on without word from a controller, and
+/// `credentials` what it is to renew.
 pub async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: Peer,
     lease: Option<Lease>,
+    credentials: Option<Credentials>,
     controller: &Controller,
 ) -> Result<(), SessionError> {
+    let mut renewals =
+        credentials.map(|credentials| Renewals { credentials, given: None, next: Instant::now() });
     let is_certified = matches!(peer, Peer::Certified { .. });
     let end = ControllerEnd::new(Instant::now().into_std(), peer, lease);
     let mut driven = Driven::new(stream, end);
@@ -103,13 +161,14 @@ pub async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
                         connection.report(reported(report));
                     }
                 }
-                ControllerEvent::Renew(_) | ControllerEvent::LinkKey(_) => {
-                    driven.end().refuse(Refusal {
-                        kind: RefusalKind::Other,
-                        why: "this controller gives no certificates and takes no keys by this session"
-                            .to_owned(),
-                    });
-                }
+                ControllerEvent::Renew(asked) => match &mut renewals {
+                    Some(renewals) => match renewals.renew(asked, controller).await {
+                        Ok(certificate) => driven.end().certificate(certificate),
+                        Err(refusal) => driven.end().refuse(refusal),
+                    },
+                    None => driven.end().refuse(out_of_place("certificates")),
+                },
+                ControllerEvent::LinkKey(_) => driven.end().refuse(out_of_place("keys of links")),
                 ControllerEvent::Astray => {
                     tracing::warn!("a gateway had another share than it said; it is told all of it");
                 }
@@ -133,6 +192,11 @@ pub async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
             },
         }
     }
+}
+
+fn out_of_place(what: &str) -> Refusal {
+    let why = format!("by this session there are no {what}");
+    Refusal { kind: RefusalKind::Other, why }
 }
 
 /// Waits until there is something else to tell. False if another session has taken this one's place.

@@ -161,6 +161,22 @@ impl Share {
         }
     }
 
+    /// What of it is the site's own: the rest is of use only with others.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        let site = match self.0.get(&ItemKey::Own) {
+            Some(Item::Own(own)) => Some(&own.site.name),
+            _ => None,
+        };
+        let is_own = |key: &ItemKey| match key {
+            ItemKey::Own => true,
+            ItemKey::Service(id) => Some(&id.site) == site,
+            ItemKey::Peer(_) | ItemKey::Remote(_) | ItemKey::Rule(..) => false,
+        };
+        let own = self.0.iter().filter(|(key, _)| is_own(key));
+        Self(own.map(|(key, item)| (key.clone(), item.clone())).collect())
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
