@@ -414,7 +414,7 @@ mod tests {
         let Ok(Role::Gateway(file)) = read("[controller]\nsocket = \"/run/c.sock\"\n") else {
             panic!("no gateway")
         };
-        assert_eq!(file.controller, Path::new("/run/c.sock"));
+        assert_eq!(file.controller, Place::Socket("/run/c.sock".into()));
         for (text, parts) in [
             ("[store]\n", ["g.toml: store: it is for a controller", "remove it"]),
             ("[api]\noperators = []\n", ["g.toml: api: it is for a controller", "mode"]),

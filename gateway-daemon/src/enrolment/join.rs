@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use gateway_control::identity::{JOIN_MAX_LEN, JoinToken, Joined, Joining, Standing, Subject};
+use gateway_control::identity::{JoinToken, Joined, Joining, Standing, Subject};
 use gateway_control::model::Endpoint;
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -17,7 +16,7 @@ use super::now;
 use crate::config::{self, Place, Role};
 use crate::identity::{Credential, Leaf, LeafKey, Membership, joining_config};
 use crate::link::PrivateKey;
-use crate::session::{Carried, DialSettings, Dialler, Ending};
+use crate::session::{DialSettings, Dialler, ask_to_join};
 
 /// How long controllers have to answer, all together.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,7 +75,7 @@ pub async fn join(arguments: &JoinArguments) -> Result<String> {
             PATIENCE.as_secs()
         ),
     };
-    let joined = timeout(PATIENCE, ask(carried, &joining))
+    let joined = timeout(PATIENCE, ask_to_join(carried, &joining))
         .await
         .map_err(|_| anyhow!("the controller did not answer within {} s", PATIENCE.as_secs()))??;
     let membership = accept(joined, &token, key, link_key)?;
@@ -123,21 +122,6 @@ fn token(path: Option<&Path>) -> Result<JoinToken> {
     };
     read.with_context(|| format!("cannot read the token from {place}"))?;
     text.parse().with_context(|| format!("what {place} holds"))
-}
-
-/// Says who asks, and hears the answer.
-async fn ask(mut carried: Carried, joining: &Joining) -> Result<Joined> {
-    let mut answer = Vec::new();
-    let asked = async {
-        carried.write_all(&joining.encode()).await?;
-        carried.shutdown().await?;
-        (&mut carried).take(JOIN_MAX_LEN as u64 + 1).read_to_end(&mut answer).await
-    };
-    let asked = asked.await;
-    carried.close(Ending::Done, "");
-    asked.context("the connection to the controller broke off")?;
-    let answer = Joined::decode_answer(&answer).context("the controller's answer")?;
-    answer.map_err(|why| anyhow!("the controller refused: {why}"))
 }
 
 /// What is to be kept, if the answer makes sense. The controller is the deployment's, since it has shown a

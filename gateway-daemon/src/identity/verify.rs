@@ -108,8 +108,25 @@ impl Trust {
 
 /// As an error of TLS: the reason stays readable for whoever gets it.
 fn refused(error: LeafError) -> Error {
-    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Said(error)))))
 }
+
+/// Why a certificate was refused, in words also where TLS shows it as it would a value.
+struct Said(LeafError);
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Said {}
 
 /// Whom a server takes for its clients.
 #[derive(Debug)]

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_control::identity::{JOIN_MAX_LEN, Joined, Joining, Subject};
+use gateway_control::identity::Subject;
 use gateway_control::session::{ControllerEnd, Lease, Peer, Refusal, RefusalKind};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::joining::{self, JoinError};
 use super::serve::{Credentials, attend};
 use super::{Carried, CarrierError, Driven, Ending, Listener, SessionError};
 use crate::controller::Controller;
@@ -119,23 +119,17 @@ async fn welcome(carried: Carried, leaf: Leaf, lease: Lease, controller: Arc<Con
 async fn take_in(mut carried: Carried, controller: &Controller) {
     let from = carried.peer();
     let taken_in = timeout(PATIENCE, async {
-        let mut octets = zeroize::Zeroizing::new(Vec::new());
-        (&mut carried).take(JOIN_MAX_LEN as u64 + 1).read_to_end(&mut octets).await?;
-        let answer = match Joining::decode(&octets) {
+        let answer = match joining::hear(&mut carried).await {
             Ok(joining) => {
                 controller.redeem(&joining, now()).await.map_err(|error| error.to_string())
             }
-            Err(error) => Err(error.to_string()),
+            Err(JoinError::Message(error)) => Err(error.to_string()),
+            Err(error) => return Err(error),
         };
         if let Err(why) = &answer {
             tracing::warn!(%from, why, "somebody wanted to join and was refused");
         }
-        carried.write_all(&Joined::encode_answer(&answer)).await?;
-        carried.shutdown().await?;
-        // Until the other end has it: closing earlier could tear it away.
-        let mut rest = [0; 64];
-        while carried.read(&mut rest).await? > 0 {}
-        Ok::<(), std::io::Error>(())
+        joining::answer(&mut carried, &answer).await
     });
     match taken_in.await {
         Ok(Ok(())) => {}

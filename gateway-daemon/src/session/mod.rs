@@ -17,6 +17,7 @@
 //! | listen, admission, refusal | the controller's door: how many may stand in it, and who was not let in |
 //! | door | who comes in there: sessions of gateways, and those who join |
 //! | dial, race | how a gateway reaches a controller: all its addresses, until one answers |
+//! | joining | how somebody joins over a connection |
 //! | keeper | what a gateway keeps beyond its sessions |
 //! | moves | what becomes of it when the host's network changes |
 
@@ -27,6 +28,7 @@ mod door;
 mod drive;
 mod error;
 mod follow;
+mod joining;
 mod keeper;
 mod listen;
 mod moves;
@@ -42,6 +44,7 @@ pub use door::Door;
 pub use drive::Driven;
 pub use error::SessionError;
 pub use follow::{Follower, follow};
+pub use joining::{JoinError, ask_to_join};
 pub use keeper::{Keeper, KeeperError, KeptShare, LeaseAccount};
 pub use listen::{ListenSettings, Listener};
 pub use refusal::{Refusal, Refusals};
