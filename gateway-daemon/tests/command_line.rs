@@ -1,9 +1,14 @@
 //! Both programs from outside, without root: arguments, output, exit codes.
 #![forbid(unsafe_code)]
 
+#[path = "common/scratch.rs"]
+mod scratch;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
+
+use scratch::Scratch;
 
 const GATEWAYD: &str = env!("CARGO_BIN_EXE_gatewayd");
 const GATEWAYCTL: &str = env!("CARGO_BIN_EXE_gatewayctl");
@@ -50,16 +55,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
-/// A directory of one test, removed at its end.
-struct Scratch(PathBuf);
-
 impl Scratch {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("presence-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
     fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).expect("a file");
@@ -67,15 +63,9 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).expect("it is there");
-    }
-}
-
 #[test]
 fn check_prints_the_effective_configuration_and_what_to_know_of_it() {
-    let scratch = Scratch::new("check");
+    let scratch = Scratch::new();
     let site = scratch.file("site.toml", SITE);
     let output = run(GATEWAYD, &["--config", &site, "--check"]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -91,7 +81,7 @@ fn check_prints_the_effective_configuration_and_what_to_know_of_it() {
 
 #[test]
 fn every_fault_of_a_site_file_is_told_and_the_exit_code_is_2() {
-    let scratch = Scratch::new("faults");
+    let scratch = Scratch::new();
     let wrong =
         SITE.replace("240.0.16.0/20", "240.0.16.0/21").replace("10.0.0.192/26", "10.0.0.192");
     let site = scratch.file("site.toml", &wrong);
@@ -173,7 +163,7 @@ fn completions_and_manual_pages_need_neither_root_nor_a_gateway() {
         }
     }
     assert_eq!(run(GATEWAYCTL, &["completions", "cmd"]).status.code(), Some(2));
-    let scratch = Scratch::new("man");
+    let scratch = Scratch::new();
     let directory = scratch.0.join("man8");
     let output = run(GATEWAYCTL, &["man", directory.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -188,7 +178,7 @@ fn completions_and_manual_pages_need_neither_root_nor_a_gateway() {
 
 #[test]
 fn the_reference_is_written_where_it_is_asked_for() {
-    let scratch = Scratch::new("reference");
+    let scratch = Scratch::new();
     let directory = scratch.0.join("new");
     let output = run(GATEWAYCTL, &["reference", directory.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));

@@ -2,11 +2,14 @@
 //! store agree, and what fails changes nothing.
 #![allow(clippy::unwrap_used, reason = "a test may fail where a value is not there")]
 
+#[path = "common/scratch.rs"]
+mod scratch;
+
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, fs, process};
 
 use gateway_control::deployment::allocation::COOLING;
 use gateway_control::deployment::share::Share;
@@ -19,27 +22,13 @@ use gateway_daemon::controller::{
 };
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
 use gateway_daemon::store::{self, Outcome, Store, StoreError, Transaction, Value};
+use scratch::Scratch;
 
 const NOW: u64 = 1_800_000_000;
 
-/// Removed when dropped.
-struct Scratch(PathBuf);
-
 impl Scratch {
-    fn new(test: &str) -> Self {
-        let path = env::temp_dir().join(format!("presence-controller-{test}-{}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
     fn file(&self) -> PathBuf {
         self.0.join("store")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -105,7 +94,7 @@ async fn shares(controller: &Controller) -> Vec<Share> {
 
 #[tokio::test]
 async fn what_is_declared_is_kept_and_found_again() {
-    let scratch = Scratch::new("kept");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     let changes = three_sites();
@@ -140,7 +129,7 @@ async fn what_is_declared_is_kept_and_found_again() {
 
 #[tokio::test]
 async fn a_preview_says_what_a_change_does_and_does_nothing() {
-    let scratch = Scratch::new("preview");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     one.apply(&three_sites(), &root(), NOW).await.unwrap();
@@ -162,7 +151,7 @@ async fn a_preview_says_what_a_change_does_and_does_nothing() {
 
 #[tokio::test]
 async fn one_fault_among_many_changes_nothing() {
-    let scratch = Scratch::new("refused");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     one.apply(&three_sites(), &root(), NOW).await.unwrap();
@@ -181,7 +170,7 @@ async fn one_fault_among_many_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_controllers_on_one_store_never_give_an_address_twice() {
-    let scratch = Scratch::new("several");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     controller(&store).await.apply(&three_sites(), &root(), NOW).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
@@ -251,8 +240,8 @@ async fn what_no_controller_wrote_is_refused_by_its_key() {
         ),
         ("allocation/transit/240.0.0.0", "{\"size\":3,\"holder\":\"x\"}", "out of shape"),
     ];
-    for (n, (key, value, said)) in cases.into_iter().enumerate() {
-        let scratch = Scratch::new(&format!("alien{n}"));
+    for (key, value, said) in cases {
+        let scratch = Scratch::new();
         let store = open(&scratch.file()).await;
         let put = Transaction::new().put(store::Key::new(key).unwrap(), Value::new(value).unwrap());
         assert!(matches!(store.transact(put).await.unwrap(), Outcome::Committed(_)));
@@ -265,7 +254,7 @@ async fn what_no_controller_wrote_is_refused_by_its_key() {
 
 #[tokio::test]
 async fn a_change_that_is_given_up_leaves_what_the_store_has() {
-    let scratch = Scratch::new("given-up");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     one.apply(&three_sites(), &root(), NOW).await.unwrap();
@@ -286,7 +275,7 @@ async fn a_change_that_is_given_up_leaves_what_the_store_has() {
 
 #[tokio::test]
 async fn a_full_store_refuses_and_the_controller_goes_on_with_what_it_has() {
-    let scratch = Scratch::new("full");
+    let scratch = Scratch::new();
     drop(open(&scratch.file()).await);
     let settings = SqliteSettings { most_bytes: 120_000 };
     let store = Arc::new(SqliteStore::open(&scratch.file(), settings).await.unwrap());
@@ -319,7 +308,7 @@ fn files(clients: &str) -> Vec<Declared> {
 
 #[tokio::test]
 async fn what_others_have_set_is_not_lost_unnoticed() {
-    let scratch = Scratch::new("conflicts");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     one.apply(&three_sites(), &author("alice"), NOW).await.unwrap();
@@ -361,7 +350,7 @@ fn identity(gateway: &str, key: PublicKey) -> Identity {
 
 #[tokio::test]
 async fn a_gateway_is_told_its_share_and_says_how_far_it_is() {
-    let scratch = Scratch::new("told");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     let declared = three_sites();
@@ -453,7 +442,7 @@ async fn a_gateway_is_told_its_share_and_says_how_far_it_is() {
 
 #[tokio::test]
 async fn no_other_gateway_takes_the_place_of_the_one_in_the_controllers_process() {
-    let scratch = Scratch::new("resides");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     let declared = three_sites();
@@ -490,7 +479,7 @@ async fn no_other_gateway_takes_the_place_of_the_one_in_the_controllers_process(
 
 #[tokio::test]
 async fn what_was_superseded_is_forgotten_and_nothing_else() {
-    let scratch = Scratch::new("forget");
+    let scratch = Scratch::new();
     let store = open(&scratch.file()).await;
     let one = controller(&store).await;
     one.apply(&three_sites(), &root(), NOW).await.unwrap();

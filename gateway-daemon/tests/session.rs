@@ -2,10 +2,12 @@
 //! either end was gone. What comes from a stranger harms nobody else.
 #![allow(clippy::unwrap_used, reason = "a test may fail where a value is not there")]
 
+#[path = "common/scratch.rs"]
+mod scratch;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{env, fs, process};
 
 use gateway_control::deployment::allocation::COOLING;
 use gateway_control::resource::read;
@@ -18,6 +20,7 @@ use gateway_daemon::controller::{Author, Controller, Identity, Orders, Report};
 use gateway_daemon::session::{Sessions, follow};
 use gateway_daemon::store::Store;
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
+use scratch::Scratch;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -30,24 +33,9 @@ const KEY: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
 const SITE: &str = "kind: Site\nmetadata: {name: edge-a}\n\
                     spec: {role: cloud, clientNetworks: [10.0.0.0/24], presencePool: 10.0.0.192/26}\n";
 
-/// Removed when dropped.
-struct Scratch(PathBuf);
-
 impl Scratch {
-    fn new(test: &str) -> Self {
-        let path = env::temp_dir().join(format!("presence-session-{test}-{}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
     fn socket(&self) -> PathBuf {
         self.0.join("gateways")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -145,7 +133,7 @@ async fn known(controller: &Controller, like: impl Fn(Progress, Option<u64>) -> 
 
 #[tokio::test]
 async fn a_gateway_is_told_and_heard_and_found_again() {
-    let scratch = Scratch::new("told");
+    let scratch = Scratch::new();
     let one = controller(&scratch).await;
     // There is no controller yet.
     let mut follower = Follower::new(&scratch.socket());
@@ -194,7 +182,7 @@ fn framed(octets: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_is_no_gateway_is_let_go_and_others_are_served() {
-    let scratch = Scratch::new("strangers");
+    let scratch = Scratch::new();
     let one = controller(&scratch).await;
     apply(&one, &gateway(KEY)).await;
     let _serving = serve(&one, &scratch.socket());

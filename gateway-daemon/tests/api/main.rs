@@ -11,15 +11,16 @@ mod deployment;
 mod limits;
 mod listener;
 mod resources;
+#[path = "../common/scratch.rs"]
+mod scratch;
 mod stores;
 mod watches;
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{env, fs, process};
 
 use gateway_control::deployment::allocation::COOLING;
 use gateway_daemon::api::wire::View;
@@ -33,6 +34,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use client::Answer;
+use scratch::Scratch;
 
 const NOW: u64 = 1_800_000_000;
 /// Longest that anything may take that is not meant to.
@@ -45,26 +47,9 @@ struct Api {
     served: Option<JoinHandle<Result<(), ApiError>>>,
 }
 
-/// A directory that is removed when dropped.
-struct Scratch(PathBuf);
-
 impl Scratch {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("presence-api-{}-{next}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
     async fn store(&self, settings: SqliteSettings) -> Arc<SqliteStore> {
         Arc::new(SqliteStore::create(&self.0.join("store"), settings).await.unwrap())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

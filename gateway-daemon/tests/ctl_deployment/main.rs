@@ -6,22 +6,24 @@
 mod begin;
 mod changes;
 mod listing;
+#[path = "../common/scratch.rs"]
+mod scratch;
 mod stores;
 mod versions;
 mod waiting;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{env, fs, process};
 
 use gateway_control::deployment::allocation::COOLING;
 use gateway_daemon::api::{self, Access, ApiError, Listener, Rate, Settings};
 use gateway_daemon::controller::Controller;
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
 use nix::unistd::Uid;
+use scratch::Scratch;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -37,18 +39,7 @@ fn three_sites() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/examples/three-sites/resources")
 }
 
-/// A directory that is removed when dropped.
-struct Scratch(PathBuf);
-
 impl Scratch {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("presence-ctl-{}-{next}", process::id()));
-        fs::create_dir_all(path.join("tmp")).unwrap();
-        Self(path)
-    }
-
     fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
@@ -79,10 +70,12 @@ impl Scratch {
     }
 
     fn with(&self, socket: &str, words: &[&str], input: &str, set: &[(&str, &str)]) -> Ran {
+        let temporary = self.0.join("tmp");
+        fs::create_dir_all(&temporary).unwrap();
         let mut child = Command::new(GATEWAYCTL)
             .args(words)
             .env("PRESENCE_CONTROLLER", socket)
-            .env("TMPDIR", self.0.join("tmp"))
+            .env("TMPDIR", temporary)
             .env_remove("VISUAL")
             .env_remove("EDITOR")
             .envs(set.iter().copied())
@@ -94,12 +87,6 @@ impl Scratch {
         // One that reads nothing may be gone already.
         let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
         Ran::of(words, child.wait_with_output().unwrap())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -70,7 +70,7 @@ async fn a_store_that_is_killed_while_it_is_made_is_whole_or_missing() {
     }
     for _ in 0..15 {
         let scratch = Scratch::new();
-        let path = scratch.path().join("store");
+        let path = scratch.0.join("store");
         let mut child = spawn(&path, test);
         thread::sleep(random(40_000));
         end(&mut child);

@@ -59,7 +59,7 @@ async fn content(store: &dyn Store) -> Vec<String> {
 #[tokio::test]
 async fn a_missing_or_empty_file_is_not_taken_for_an_empty_store() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("store");
+    let path = scratch.0.join("store");
     let error = refusal(&path).await;
     assert!(matches!(error, StoreError::File(FileError::Missing { .. })), "{error}");
     is_helpful(&error, &path);
@@ -74,7 +74,7 @@ async fn a_missing_or_empty_file_is_not_taken_for_an_empty_store() {
 #[tokio::test]
 async fn foreign_files_are_refused() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("store");
+    let path = scratch.0.join("store");
     fs::write(&path, "[gateway]\nname = \"edge-a\"\n".repeat(1000)).unwrap();
     let error = refusal(&path).await;
     assert!(matches!(error, StoreError::File(FileError::Foreign { .. })), "{error}");
@@ -82,7 +82,7 @@ async fn foreign_files_are_refused() {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("[gateway]"), "it was written to");
 
-    let other = scratch.path().join("other");
+    let other = scratch.0.join("other");
     let database = Connection::open(&other).unwrap();
     database.execute_batch("CREATE TABLE t (a)").unwrap();
     database.close().unwrap();
@@ -94,7 +94,7 @@ async fn foreign_files_are_refused() {
 #[tokio::test]
 async fn a_later_layout_is_refused() {
     let scratch = Scratch::new();
-    let (path, _) = filled(scratch.path()).await;
+    let (path, _) = filled(&scratch.0).await;
     let database = Connection::open(&path).unwrap();
     database.pragma_update(None, "user_version", 2).unwrap();
     database.close().unwrap();
@@ -114,7 +114,7 @@ async fn a_table_that_was_changed_by_hand_is_refused() {
         "DELETE FROM state",
         "UPDATE leases SET ttl = 1",
     ] {
-        let (path, _) = filled(scratch.path()).await;
+        let (path, _) = filled(&scratch.0).await;
         let database = Connection::open(&path).unwrap();
         database.execute_batch(change).unwrap();
         database.close().unwrap();
@@ -128,7 +128,7 @@ async fn a_table_that_was_changed_by_hand_is_refused() {
 #[tokio::test]
 async fn truncated_files_are_refused() {
     let scratch = Scratch::new();
-    let (path, _) = filled(scratch.path()).await;
+    let (path, _) = filled(&scratch.0).await;
     let whole = fs::read(&path).unwrap();
     for length in
         [1, 50, 100, 4095, 4096, 4097, whole.len() / 2, whole.len() - 4096, whole.len() - 1]
@@ -144,7 +144,7 @@ async fn truncated_files_are_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_is_refused_or_of_no_account() {
     let scratch = Scratch::new();
-    let (path, expected) = filled(scratch.path()).await;
+    let (path, expected) = filled(&scratch.0).await;
     let whole = fs::read(&path).unwrap();
     let (mut refused, mut places) = (0, 0);
     // A step that is prime to the sizes in the file; the header octet by octet.
@@ -169,7 +169,7 @@ async fn damage_is_refused_or_of_no_account() {
 #[tokio::test]
 async fn damage_under_an_open_store_is_reported_not_served() {
     let scratch = Scratch::new();
-    let (path, _) = filled(scratch.path()).await;
+    let (path, _) = filled(&scratch.0).await;
     let store = open(&path).await;
     let database = Connection::open(&path).unwrap();
     database.execute_batch("UPDATE changes SET value = x'00' WHERE key = x'6b2f31'").unwrap();

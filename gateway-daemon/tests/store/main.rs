@@ -26,13 +26,13 @@ struct Sqlite {
 impl Sqlite {
     async fn new() -> Self {
         let scratch = Scratch::new();
-        let path = scratch.path().join("store");
+        let path = scratch.0.join("store");
         SqliteStore::create(&path, SqliteSettings::default()).await.unwrap().close().await.unwrap();
         Self { scratch }
     }
 
     fn path(&self) -> PathBuf {
-        self.scratch.path().join("store")
+        self.scratch.0.join("store")
     }
 }
 

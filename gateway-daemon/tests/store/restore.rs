@@ -27,11 +27,11 @@ async fn a_backup_during_writes_is_of_one_moment() {
     });
     let mut last = 0;
     for number in 0..5 {
-        let backup = engine.scratch.path().join(format!("backup-{number}"));
+        let backup = engine.scratch.0.join(format!("backup-{number}"));
         let before = store.revision().await.unwrap();
         let of = store.backup(&backup).await.unwrap();
         assert!(before <= of && of <= store.revision().await.unwrap());
-        let to = engine.scratch.path().join(format!("restored-{number}"));
+        let to = engine.scratch.0.join(format!("restored-{number}"));
         let restored = restore(&backup, &to).unwrap();
         assert_eq!((restored.of, &restored.replaced), (of, &None));
         let copy = open(&to).await;
@@ -54,7 +54,7 @@ async fn a_restored_store_gives_out_nothing_twice() {
         lease.id,
     );
     commit(&store, transaction).await;
-    let backup = engine.scratch.path().join("backup");
+    let backup = engine.scratch.0.join("backup");
     let of = store.backup(&backup).await.unwrap();
     let lost = put(&store, "lost", "1").await;
 
@@ -90,7 +90,7 @@ async fn what_is_no_backup_is_not_restored_and_a_backup_is_not_opened() {
     let engine = Sqlite::new().await;
     let store = open(&engine.path()).await;
     put(&store, "a", "1").await;
-    let backup = engine.scratch.path().join("backup");
+    let backup = engine.scratch.0.join("backup");
     store.backup(&backup).await.unwrap();
     let error = store.backup(&backup).await.unwrap_err();
     assert!(matches!(error, StoreError::File(FileError::Exists { .. })), "{error}");
@@ -99,7 +99,7 @@ async fn what_is_no_backup_is_not_restored_and_a_backup_is_not_opened() {
     let opened = SqliteStore::open(&backup, SqliteSettings::default()).await;
     let error = opened.unwrap_err();
     assert!(matches!(error, StoreError::File(FileError::IsBackup { .. })), "{error}");
-    let to = engine.scratch.path().join("elsewhere");
+    let to = engine.scratch.0.join("elsewhere");
     let error = restore(&engine.path(), &to).unwrap_err();
     assert!(matches!(error, StoreError::File(FileError::NoBackup { .. })), "{error}");
 

@@ -100,7 +100,7 @@ async fn pair(etcd: &Etcd, scratch: &Path) -> [Served; 2] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_is_given_the_other_has_and_tells_its_gateways() {
     let (etcd, scratch) = (Etcd::new().await, Scratch::new());
-    let [one, two] = pair(&etcd, scratch.path()).await;
+    let [one, two] = pair(&etcd, &scratch.0).await;
     let identity = Identity {
         site: "cloud".parse().unwrap(),
         gateway: "gw".parse().unwrap(),
@@ -130,7 +130,7 @@ async fn what_one_is_given_the_other_has_and_tells_its_gateways() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_without_its_etcd_says_so_in_time_and_goes_on_once_it_is_back() {
     let (etcd, scratch) = (Etcd::new().await, Scratch::new());
-    let [one, two] = pair(&etcd, scratch.path()).await;
+    let [one, two] = pair(&etcd, &scratch.0).await;
     one.network.stop();
     let begun = Instant::now();
     let error = one.apply(&service("lost")).await.unwrap_err();
@@ -162,7 +162,7 @@ async fn a_controller_without_its_etcd_says_so_in_time_and_goes_on_once_it_is_ba
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_etcd_does_not_take_at_once_is_refused_whole_with_the_remedy() {
     let (etcd, scratch) = (Etcd::new().await, Scratch::new());
-    let [one, _] = pair(&etcd, scratch.path()).await;
+    let [one, _] = pair(&etcd, &scratch.0).await;
     let many: Vec<String> = (0..200).map(|n| service(&format!("web{n}"))).collect();
     let (_, message) = refusal(&one.apply(&many.join("---\n")).await.unwrap_err());
     assert!(message.contains("operations") && message.contains("divide it"), "{message}");

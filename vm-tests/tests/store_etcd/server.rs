@@ -58,11 +58,8 @@ impl Etcd {
         assert!(self.process.is_none(), "it runs already");
         let url = |port| format!("http://127.0.0.1:{port}");
         let (client, peer) = (url(self.client), url(self.peer));
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.scratch.path().join("log"))
-            .unwrap();
+        let log =
+            File::options().create(true).append(true).open(self.scratch.0.join("log")).unwrap();
         let child = Command::new("etcd")
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -73,7 +70,7 @@ impl Etcd {
             // It is alone and need not wait for others to be elected.
             .args(["--heartbeat-interval", "20", "--election-timeout", "200"])
             .arg("--data-dir")
-            .arg(self.scratch.path().join("data"))
+            .arg(self.scratch.0.join("data"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -82,7 +79,7 @@ impl Etcd {
         self.process = Some(child);
         let give_up = time::Instant::now() + PATIENCE;
         while let Err(error) = EtcdStore::connect(Self::settings(vec![self.endpoint()])).await {
-            let log = std::fs::read_to_string(self.scratch.path().join("log")).unwrap();
+            let log = std::fs::read_to_string(self.scratch.0.join("log")).unwrap();
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none() && time::Instant::now() < give_up, "{error}\n{log}");
             // Nothing tells when it listens.

@@ -4,6 +4,7 @@
 pub(crate) mod leases;
 pub(crate) mod lists;
 pub(crate) mod numbered;
+#[path = "../../common/scratch.rs"]
 pub(crate) mod scratch;
 pub(crate) mod several;
 pub(crate) mod transactions;

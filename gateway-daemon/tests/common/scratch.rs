@@ -1,26 +1,20 @@
-//! A directory for one test.
+//! A directory for one test, shared by the tests of this crate and by `vm-tests/tests/store_etcd.rs`.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, process};
 
 /// Gone with all that is in it when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("presence-store-{}-{number}", process::id()));
-        fs::create_dir(&path).unwrap();
+        let path = env::temp_dir().join(format!("presence-test-{}-{number}", process::id()));
+        fs::create_dir(&path).expect("a directory of this number is new");
         Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 }
 
