@@ -2,30 +2,21 @@
 //! site files say otherwise. The demo's YAML files come to the same traffic, one command makes a service
 //! reachable, and what is in force outlives the controller.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
-use vm_tests::lab::plan::{AGENT_A, CLOUD, EDGE_A, EDGE_B, HTTP_PORT, SITES};
+use vm_tests::lab::plan::{CLOUD, EDGE_A, EDGE_B, SITES};
 use vm_tests::lab::wait::wait_for;
-use vm_tests::lab::{Lab, scenario, traffic};
+use vm_tests::lab::{Lab, scenario};
 
 const BOUND: Duration = Duration::from_secs(30);
-/// Where a service of edge A is to appear in edge B.
-const NEW: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 220);
 
 fn with(steps: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
     let choices = Choices { declared: true, ..Choices::default() };
     Lab::up(LabName::unique(), choices)?.during(steps)
-}
-
-fn fetch(lab: &Lab) -> Result<String> {
-    let client = &lab.site(&EDGE_B).client;
-    let response = client.run(|| traffic::fetch(SocketAddrV4::new(NEW, HTTP_PORT), "/"))??;
-    Ok(response)
 }
 
 #[test]
@@ -44,41 +35,14 @@ fn the_demos_files_come_to_the_demos_traffic() -> Result<()> {
 #[test]
 fn one_command_makes_a_service_reachable_and_another_ends_it() -> Result<()> {
     with(|lab| {
+        scenario::exposed_and_withdrawn(lab)?;
         let operator = lab.operator()?.clone();
-        let service = AGENT_A.reference();
-        operator.run(&["allow", EDGE_B.name, &service])?;
-        ensure!(fetch(lab).is_err(), "reachable without being exposed");
-        let address = NEW.to_string();
-        operator.run(&["expose", &service, "--to", EDGE_B.name, "--address", &address])?;
-        operator.wait_applied()?;
-        let said = fetch(lab)?;
-        ensure!(said.contains(EDGE_A.name), "{said:?}");
-        let exposures = operator.json(&["get", "exposures"])?;
-        let text = exposures.to_string();
-        ensure!(text.contains("presence at edge-b") && text.contains(&address), "{text}");
-
         let output = operator.output(&["delete", "site", EDGE_B.name])?;
         let refusal = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(!output.status.success() && refusal.contains("in use by"), "{refusal}");
-        ensure!(fetch(lab)?.contains(EDGE_A.name), "a refused deletion changed something");
-
-        let name = exposure_of(&exposures, &service)?;
-        operator.run(&["delete", "exposure", &name])?;
-        operator.wait_applied()?;
-        ensure!(fetch(lab).is_err(), "reachable without being exposed any more");
+        scenario::edge_calls_edge(lab).context("after a deletion that was refused")?;
         Ok(())
     })
-}
-
-/// The name of the exposure of a service to edge B.
-fn exposure_of(exposures: &serde_json::Value, service: &str) -> Result<String> {
-    let items = exposures.as_array().or_else(|| exposures["items"].as_array());
-    let found = items
-        .into_iter()
-        .flatten()
-        .find(|it| it["spec"]["service"] == service && it["spec"]["to"]["sites"][0] == EDGE_B.name);
-    let name = found.and_then(|it| it["metadata"]["name"].as_str());
-    name.map(str::to_owned).ok_or_else(|| anyhow::anyhow!("no such exposure in {exposures}"))
 }
 
 #[test]
@@ -95,14 +59,10 @@ fn gateways_go_on_without_the_controller_and_follow_it_again() -> Result<()> {
 
         lab.gateway(&CLOUD).start()?;
         operator.wait_applied()?;
-        operator.run(&["allow", EDGE_B.name, &AGENT_A.reference()])?;
-        let address = NEW.to_string();
-        operator.run(&["expose", &AGENT_A.reference(), "--to", "edge-b", "--address", &address])?;
-        operator.wait_applied()?;
-        ensure!(fetch(lab)?.contains(EDGE_A.name), "the restarted controller is not followed");
+        scenario::exposed_and_withdrawn(lab).context("by the restarted controller")?;
         lab.gateway(&CLOUD).end()?;
         lab.gateway(&EDGE_A).end()?;
-        ensure!(fetch(lab)?.contains(EDGE_A.name), "what is in force ended with the daemons");
+        scenario::edge_calls_edge(lab).context("by what is in force once the daemons ended")?;
         Ok(())
     })
 }

@@ -326,6 +326,9 @@ pub fn exposed_and_withdrawn(lab: &mut Lab) -> Result<String> {
     let said = call().context("once the gateways have it")?;
     let took = begun.elapsed();
     ensure!(said.contains(EDGE_A.name), "{said:?}");
+    let exposures = operator.json(&["get", "exposures"])?.to_string();
+    let place = format!("presence at {}", EDGE_B.name);
+    ensure!(exposures.contains(&place) && exposures.contains(&address), "{exposures}");
     operator.run(&["delete", &format!("exposure/{NAME}"), &format!("policy/{NAME}")])?;
     lab.wait_told()?;
     ensure!(call().is_err(), "it is reachable although the exposure is gone");
