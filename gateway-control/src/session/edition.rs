@@ -125,7 +125,7 @@ impl Edition {
             match changed.next_if(|(found, _)| *found == key) {
                 Some((_, was_there)) => {
                     edit.drop += u32::from(was_there);
-                    edit.insert.extend(item.map(|(key, item)| share::encode_item(key, item)));
+                    edit.insert.extend(item.map(|(_, item)| share::encode_item(item)));
                 }
                 None => {
                     if edit.drop > 0 || !edit.insert.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gateway_policy::{AllowRule, Clients, ServiceId, SiteName, Subject};
 
-use super::{Item, ItemKey, KnownSite, LinkedGateway, Own};
+use super::{Item, ItemKey, KnownSite, LinkedGateway, Own, PolicyRule};
 use crate::deployment::Deployment;
 use crate::deployment::allocation::{Recorded, Settled, Stands};
 use crate::model::{self, ServiceDraft};
@@ -142,10 +142,10 @@ fn rule(
     deployment: &Deployment,
     site: &SiteName,
     policy: &PolicyName,
-    n: usize,
+    place: usize,
     from: &SiteName,
-) -> Option<AllowRule> {
-    let rule = deployment.policy(policy)?.rules.get(n)?;
+) -> Option<PolicyRule> {
+    let rule = deployment.policy(policy)?.rules.get(place)?;
     if (site != from && *site != rule.to.site) || !deployment.permits(rule, from) {
         return None;
     }
@@ -157,7 +157,8 @@ fn rule(
         (clients, _) => clients.clone(),
     };
     let subject = Subject { site: from.clone(), clients };
-    Some(AllowRule { id: rule.id.clone(), subject, service: rule.to.clone() })
+    let rule = AllowRule { id: rule.id.clone(), subject, service: rule.to.clone() };
+    Some(PolicyRule { policy: policy.clone(), place, rule })
 }
 
 /// An item of a share by its site.

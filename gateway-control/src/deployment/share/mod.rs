@@ -53,7 +53,18 @@ pub enum Item {
     /// A service of the site, or one exposed to it.
     Service(ServiceDraft),
     /// A permission for its clients, or for clients of its services.
-    Rule(AllowRule),
+    Rule(PolicyRule),
+}
+
+/// A permission, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRule {
+    /// The policy.
+    pub policy: PolicyName,
+    /// Its place there.
+    pub place: usize,
+    /// The permission.
+    pub rule: AllowRule,
 }
 
 /// A site as its own gateway has it.
@@ -241,7 +252,7 @@ impl Share {
                         draft.services.push(service);
                     }
                 }
-                Item::Rule(rule) => {
+                Item::Rule(PolicyRule { rule, .. }) => {
                     let sites = [&rule.subject.site, &rule.service.site];
                     if sites.into_iter().all(|site| reached.contains(site)) {
                         draft.allows.push(rule.clone());
@@ -305,7 +316,7 @@ impl fmt::Display for Item {
                     write!(f, ", clients of {} as {}", it.site, first.unwrap_or_default())
                 })
             }
-            Self::Rule(rule) => {
+            Self::Rule(PolicyRule { rule, .. }) => {
                 write!(f, "rule {}: {} may use {}", rule.id, rule.subject.site, rule.service)?;
                 match &rule.subject.clients {
                     Clients::All => Ok(()),

@@ -18,11 +18,12 @@ use message::{
 };
 use prost::Message as _;
 
-use super::{Item, ItemKey, KnownSite, LinkedGateway, Own, Share};
+use super::{Item, ItemKey, KnownSite, LinkedGateway, Own, PolicyRule, Share};
 use crate::model::{
     self, Backend, ClientNetworks, ClientPresences, Count, HealthCheck, Network, Ports, Probe,
     ProbeKind, ServiceDraft, ServiceNumber, Weight,
 };
+use crate::resource::PolicyName;
 
 /// Longest share that is read, in octets: one with every table of a gateway full is shorter.
 pub const MAX_LEN: usize = 64 << 20;
@@ -62,8 +63,8 @@ impl Share {
     /// As octets.
     pub fn encode(&self) -> Vec<u8> {
         let mut octets = Vec::new();
-        for (key, item) in &self.0 {
-            push(&mut octets, &encode_item(key, item));
+        for item in self.0.values() {
+            push(&mut octets, &encode_item(item));
         }
         octets
     }
@@ -84,8 +85,8 @@ impl Share {
 }
 
 /// An item as octets.
-pub(crate) fn encode_item(key: &ItemKey, item: &Item) -> Vec<u8> {
-    ItemMessage { content: Some(content(key, item)) }.encode_to_vec()
+pub(crate) fn encode_item(item: &Item) -> Vec<u8> {
+    ItemMessage { content: Some(content(item)) }.encode_to_vec()
 }
 
 /// The encoded items of an encoded share, in order.
@@ -138,7 +139,7 @@ fn take<'a>(octets: &mut &'a [u8], length: usize) -> Result<&'a [u8], WireError>
     Ok(taken)
 }
 
-fn content(key: &ItemKey, item: &Item) -> Content {
+fn content(item: &Item) -> Content {
     match item {
         Item::Own(own) => Content::Own(OwnMessage {
             transit_pool: own.transit_pool.to_string(),
@@ -169,23 +170,17 @@ fn content(key: &ItemKey, item: &Item) -> Content {
             presence: service.presence.map(|it| it.to_string()),
             exposures: service.exposures.iter().map(exposure).collect(),
         }),
-        Item::Rule(rule) => {
-            let (policy, place) = match key {
-                ItemKey::Rule(policy, place, _) => (policy.to_string(), *place),
-                _ => (String::new(), 0),
-            };
-            Content::Rule(RuleMessage {
-                policy,
-                place: u32::try_from(place).unwrap_or(u32::MAX),
-                id: rule.id.to_string(),
-                site: rule.subject.site.to_string(),
-                clients: match &rule.subject.clients {
-                    Clients::All => Vec::new(),
-                    Clients::In(prefixes) => texts(prefixes),
-                },
-                service: rule.service.to_string(),
-            })
-        }
+        Item::Rule(PolicyRule { policy, place, rule }) => Content::Rule(RuleMessage {
+            policy: policy.to_string(),
+            place: u32::try_from(*place).unwrap_or(u32::MAX),
+            id: rule.id.to_string(),
+            site: rule.subject.site.to_string(),
+            clients: match &rule.subject.clients {
+                Clients::All => Vec::new(),
+                Clients::In(prefixes) => texts(prefixes),
+            },
+            service: rule.service.to_string(),
+        }),
     }
 }
 
@@ -262,8 +257,9 @@ fn read(content: Content) -> Result<(ItemKey, Item), WireError> {
                 service: value("rule.service", &message.service)?,
             };
             let place = usize::try_from(message.place).unwrap_or(usize::MAX);
-            let policy = value("rule.policy", &message.policy)?;
-            (ItemKey::Rule(policy, place, rule.subject.site.clone()), Item::Rule(rule))
+            let policy: PolicyName = value("rule.policy", &message.policy)?;
+            let key = ItemKey::Rule(policy.clone(), place, rule.subject.site.clone());
+            (key, Item::Rule(PolicyRule { policy, place, rule }))
         }
     })
 }
