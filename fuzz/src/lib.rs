@@ -8,6 +8,7 @@
 //! | [`frame()`] | frames, one after the other | no panic; addresses of one side never reach the other |
 //! | [`resources()`] | resources | no panic; what is written reads back; every share makes a model |
 //! | [`sealed()`] | a sealed value or a wrapped key | no panic; what is read comes to the same octets; opening it is bounded |
+//! | [`session()`] | what one end of a session hears | no panic; what it holds and sends is bounded; a share is as it was told |
 //! | [`site_file()`] | a site file | no panic; a model compiles, and its rendering reads back the same |
 #![forbid(unsafe_code)]
 
@@ -15,10 +16,12 @@ mod apply;
 mod frame;
 mod resources;
 mod sealed;
+mod session;
 mod site_file;
 
 pub use apply::apply;
 pub use frame::frame;
 pub use resources::resources;
 pub use sealed::sealed;
+pub use session::session;
 pub use site_file::site_file;

@@ -6,11 +6,12 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 /// Every target by the name of its corpus.
-const TARGETS: [(&str, Target); 5] = [
+const TARGETS: [(&str, Target); 6] = [
     ("apply", fuzz::apply),
     ("frame", fuzz::frame),
     ("resources", fuzz::resources),
     ("sealed", fuzz::sealed),
+    ("session", fuzz::session),
     ("site_file", fuzz::site_file),
 ];
 

@@ -31,8 +31,9 @@ pub struct Driven<S, E> {
     /// What is being sent, and how much of it is.
     piece: Vec<u8>,
     sent: usize,
-    /// Since when it waits.
+    /// Since when it waits, and how long it may.
     waits: Option<Instant>,
+    patience: Duration,
     is_flushed: bool,
     /// Why nothing can be sent any more. What the other end has said may still explain it.
     broken: Option<io::Error>,
@@ -41,8 +42,16 @@ pub struct Driven<S, E> {
 impl<S: AsyncRead + AsyncWrite + Unpin, E: End> Driven<S, E> {
     /// An end by an open connection.
     pub fn new(stream: S, end: E) -> Self {
-        let piece = Vec::new();
-        Self { stream, end, piece, sent: 0, waits: None, is_flushed: true, broken: None }
+        Self {
+            stream,
+            end,
+            piece: Vec::new(),
+            sent: 0,
+            waits: None,
+            patience: STALLED,
+            is_flushed: true,
+            broken: None,
+        }
     }
 
     /// The end, to be told something. What it has to say to that is sent by [`Self::next`].
@@ -63,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, E: End> Driven<S, E> {
                 return Ok(event);
             }
             let due = self.end.poll_timeout().map(Instant::from_std);
-            let stalled = self.waits.map(|since| since + STALLED);
+            let stalled = self.waits.map(|since| since + self.patience);
             let due = due.into_iter().chain(stalled).min();
             tokio::select! {
                 // What has come counts although its time is over: this task may have been held up.
@@ -73,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, E: End> Driven<S, E> {
             }
             // Also where so much comes that there is never a pause.
             let now = Instant::now();
-            if self.waits.is_some_and(|since| now.duration_since(since) >= STALLED) {
+            if self.waits.is_some_and(|since| now.duration_since(since) >= self.patience) {
                 return Err(SessionError::Stalled);
             }
             if due.is_some_and(|due| due <= now) {
@@ -161,5 +170,123 @@ impl<S: AsyncRead + AsyncWrite + Unpin, E: End> Driven<S, E> {
             self.is_flushed = true;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gateway_control::deployment::share::{Item, ItemKey, LinkedGateway, Share};
+    use gateway_control::session::{
+        ControllerEnd, ControllerEvent, Edition, GatewayEnd, GatewayEvent, Hello, Peer, Refusal,
+        RefusalKind, Report, VERSION, Wanted,
+    };
+    use tokio::io::{BufStream, DuplexStream, duplex};
+
+    use super::*;
+
+    fn share(links: u32) -> Arc<Share> {
+        let mut share = Share::default();
+        for n in 0..links {
+            let site: gateway_control::model::SiteName = format!("s{n}").parse().unwrap();
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&n.wrapping_mul(2_654_435_761).to_be_bytes());
+            let item =
+                LinkedGateway { site: site.clone(), public_key: key.into(), endpoints: Vec::new() };
+            share.set(ItemKey::Peer(site), Some(Item::Peer(item)));
+        }
+        Arc::new(share)
+    }
+
+    fn wanted(links: u32) -> Wanted {
+        Wanted { revision: Some(1), share: Ok(Arc::new(Edition::new(share(links)))) }
+    }
+
+    fn gateway<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Driven<S, GatewayEnd> {
+        let hello = Hello {
+            version: VERSION,
+            site: "edge-a".parse().unwrap(),
+            gateway: "gw".parse().unwrap(),
+            public_key: [1; 32].into(),
+            program: String::new(),
+            holds: None,
+        };
+        Driven::new(stream, GatewayEnd::new(Instant::now().into_std(), hello, None))
+    }
+
+    fn controller(stream: DuplexStream) -> Driven<DuplexStream, ControllerEnd> {
+        let mut end = ControllerEnd::new(Instant::now().into_std(), Peer::Host, None);
+        end.set_orders(Instant::now().into_std(), wanted(3000));
+        Driven::new(stream, end)
+    }
+
+    /// A carrier may keep what it was given until it is flushed, and take little at once.
+    #[tokio::test]
+    async fn both_ways_go_on_by_a_narrow_pipe() {
+        let (near, far) = duplex(7);
+        let (mut gateway, mut controller) = (gateway(BufStream::new(near)), controller(far));
+        let why = Some("x".repeat(30_000));
+        gateway.end().report(Report { refused: why.clone(), ..Report::default() });
+        let (mut told, mut heard) = (None, None);
+        while told.is_none() || heard.is_none() {
+            tokio::select! {
+                event = gateway.next() => {
+                    if let GatewayEvent::Orders { share, .. } = event.unwrap() {
+                        told = Some(share.unwrap());
+                    }
+                }
+                event = controller.next() => {
+                    if let ControllerEvent::Report(report) = event.unwrap() {
+                        heard = Some(report.refused);
+                    }
+                }
+            }
+        }
+        assert_eq!(told.unwrap().share(), &share(3000));
+        assert_eq!(heard, Some(why));
+    }
+
+    #[tokio::test]
+    async fn last_words_arrive_though_nobody_listens() {
+        let (near, far) = duplex(64);
+        let (mut gateway, mut controller) = (gateway(near), controller(far));
+        let refusal = Refusal { kind: RefusalKind::Revoked, why: "y".repeat(20_000) };
+        let refused = refusal.clone();
+        let ends = tokio::spawn(async move {
+            while !matches!(controller.next().await.unwrap(), ControllerEvent::Hello(_)) {}
+            controller.end().refuse(refused);
+            while !matches!(controller.next().await.unwrap(), ControllerEvent::Closed(_)) {}
+            controller.finish().await;
+        });
+        gateway.end().report(Report { refused: Some("x".repeat(30_000)), ..Report::default() });
+        let reason = loop {
+            if let GatewayEvent::Closed(reason) = gateway.next().await.unwrap() {
+                break reason;
+            }
+        };
+        assert_eq!(reason.to_string(), format!("refused: {refusal}"));
+        gateway.finish().await;
+        ends.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_let_go_and_who_closes_is_noticed() {
+        let (near, mut far) = duplex(1024);
+        let mut hello = gateway(duplex(1).0);
+        far.write_all(&hello.end().poll_transmit().unwrap()).await.unwrap();
+        let mut slow = controller(near);
+        slow.patience = Duration::from_millis(50);
+        let ended = loop {
+            match slow.next().await {
+                Ok(ControllerEvent::Hello(_)) => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(ended, Err(SessionError::Stalled)), "{ended:?}");
+        let (near, far) = duplex(64);
+        drop(far);
+        let ended = controller(near).next().await;
+        assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
     }
 }
