@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::admission::{Admission, Place, Source};
 use super::carrier::{Carried, CarrierError, Ending};
+use super::quic::ResetKey;
 use super::refusal::{Refusal, Refusals};
 use super::{quic, tcp};
 
@@ -41,6 +42,9 @@ pub struct ListenSettings {
     pub handshakes_of_one: usize,
     /// Sessions at once, those in a handshake too.
     pub sessions: usize,
+    /// The same after a restart as before it, so that gateways learn at once that their connections are gone; else they
+    /// find out by silence.
+    pub reset_key: Option<ResetKey>,
 }
 
 /// Where gateways come in, until it is dropped.
@@ -76,6 +80,7 @@ impl Default for ListenSettings {
             handshakes: 1024,
             handshakes_of_one: 128,
             sessions: 16_384,
+            reset_key: None,
         }
     }
 }
@@ -117,10 +122,11 @@ impl Listener {
             arrive,
         });
         let (mut tasks, mut bound, mut endpoints) = (JoinSet::new(), Vec::new(), Vec::new());
+        let key = shared.settings.reset_key.as_ref();
         for address in addresses {
             let (tcp, udp) = sockets(*address)?;
             bound.push(tcp.local_addr()?);
-            let endpoint = quic::server(udp, (*config.quic).clone())?;
+            let endpoint = quic::server(udp, (*config.quic).clone(), key)?;
             tasks.spawn(accept_tcp(tcp, Arc::clone(&shared)));
             tasks.spawn(accept_quic(endpoint.clone(), Arc::clone(&shared)));
             endpoints.push(endpoint);

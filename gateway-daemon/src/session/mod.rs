@@ -47,5 +47,6 @@ pub use follow::{Follower, follow};
 pub use joining::{JoinError, ask_to_join};
 pub use keeper::{Keeper, KeeperError, KeptShare, LeaseAccount};
 pub use listen::{ListenSettings, Listener};
+pub use quic::ResetKey;
 pub use refusal::{Refusal, Refusals};
 pub use serve::{Credentials, Sessions, attend};

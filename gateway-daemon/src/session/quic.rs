@@ -3,6 +3,7 @@
 //! Nothing else is let in: no second stream, no unidirectional one, no datagrams, no early data. What a connection
 //! may make this end hold is bounded by the windows below.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
@@ -10,14 +11,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, Incoming,
-    RecvStream, SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    ClientConfig, Connection, ConnectionError, ConnectionId, ConnectionIdGenerator, Endpoint,
+    EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroizing;
 
 use super::carrier::{Carried, CarrierError, Ending};
 
@@ -34,6 +38,11 @@ const INCOMING_BUFFER: u64 = 16 << 10;
 const INCOMING_BUFFERS: u64 = 4 << 20;
 /// Room for packets that wait for this program, in octets as the kernel counts them.
 const ROOM: usize = 4 << 20;
+
+/// By which a controller that has started again is known for the one it was before. Whoever else has it can end QUIC
+/// connections, and no more.
+#[derive(Clone)]
+pub struct ResetKey(Zeroizing<[u8; 32]>);
 
 /// One end of a session's connection.
 #[derive(Debug)]
@@ -62,7 +71,9 @@ pub(super) fn server_config(
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .stream_receive_window(VarInt::from_u32(FROM_GATEWAY_WINDOW))
-        .receive_window(VarInt::from_u32(FROM_GATEWAY_WINDOW));
+        .receive_window(VarInt::from_u32(FROM_GATEWAY_WINDOW))
+        // With larger packets each connection keeps room for one for ever, and there are many.
+        .mtu_discovery_config(None);
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
         .transport_config(Arc::new(transport))
@@ -103,9 +114,58 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// An endpoint that accepts connections by `socket`.
-pub(super) fn server(socket: UdpSocket, config: ServerConfig) -> io::Result<Endpoint> {
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+/// An endpoint that accepts connections by `socket`. With the same `key` as one before it, it tells the clients of that
+/// one that their connections are gone (RFC 9000 section 10.3).
+pub(super) fn server(
+    socket: UdpSocket,
+    config: ServerConfig,
+    key: Option<&ResetKey>,
+) -> io::Result<Endpoint> {
+    let mut endpoint = EndpointConfig::default();
+    if let Some(ResetKey(key)) = key {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &**key);
+        endpoint.reset_key(Arc::new(key)).cid_generator(|| Box::new(Names));
+    }
+    // A reset is shorter than what it answers, and a restart has many to send.
+    endpoint.min_reset_interval(Duration::from_millis(1));
+    Endpoint::new(endpoint, Some(config), socket, Arc::new(TokioRuntime))
+}
+
+/// Names connections at random. Those of an earlier start are not told from others', as they are to be answered.
+#[derive(Debug)]
+struct Names;
+
+impl Names {
+    const LENGTH: usize = 8;
+}
+
+impl ConnectionIdGenerator for Names {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut name = [0; Self::LENGTH];
+        aws_lc_rs::rand::fill(&mut name)
+            .expect("the library has random octets, or has ended this program");
+        ConnectionId::new(&name)
+    }
+
+    fn cid_len(&self) -> usize {
+        Self::LENGTH
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl From<[u8; 32]> for ResetKey {
+    fn from(key: [u8; 32]) -> Self {
+        Self(Zeroizing::new(key))
+    }
+}
+
+impl fmt::Debug for ResetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResetKey")
+    }
 }
 
 /// A socket by which addresses of the family of `to` are reached, whichever interface leads there.

@@ -6,6 +6,10 @@
 )]
 
 mod carry;
+mod flood;
+mod hostile;
 mod pki;
+mod raw;
 mod relay;
+mod restart;
 mod switch;

@@ -1,7 +1,10 @@
 //! A CA, a controller and gateways of it, and TLS configurations as both ends have them.
 
+use std::env;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use gateway_control::identity::ControllerAddress;
 use gateway_daemon::session::{DialSettings, Dialler, ListenSettings, Listener};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -14,12 +17,21 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 pub(crate) const PROTOCOL: &[u8] = b"presence/1";
 
-static CA: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(authority);
+/// Where a test that starts itself again as another process gives it the CA's key.
+pub(crate) const CA_KEY: &str = "PRESENCE_TEST_CA_KEY";
 
-pub(crate) fn authority() -> CertifiedIssuer<'static, KeyPair> {
+/// The deployment's.
+pub(crate) static CA: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {
+    authority(match env::var(CA_KEY) {
+        Ok(text) => KeyPair::try_from(BASE64_STANDARD.decode(text).unwrap()).unwrap(),
+        Err(_) => KeyPair::generate().unwrap(),
+    })
+});
+
+pub(crate) fn authority(key: KeyPair) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    CertifiedIssuer::self_signed(params, key).unwrap()
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
