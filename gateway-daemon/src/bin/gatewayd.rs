@@ -10,6 +10,7 @@ use gateway_daemon::config::Role;
 use gateway_daemon::daemon_cli::{DaemonArguments, DaemonCommand, RunArguments};
 use gateway_daemon::enrolment::{self, JoinArguments};
 use gateway_daemon::logging::LogFormat;
+use gateway_daemon::sandbox::refuse_dumps;
 use gateway_daemon::{driver, exit, link, logging};
 
 pub(crate) fn main() -> ExitCode {
@@ -44,6 +45,7 @@ fn run(arguments: &RunArguments) -> Result<()> {
         print!("{}", Role::load(config)?.effective());
         return Ok(());
     }
+    refuse_dumps()?;
     logging::begin(arguments.log_format);
     driver::run(config)
 }

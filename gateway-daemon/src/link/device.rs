@@ -29,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 use super::process::{READY, SOCKET_DIRECTORY, Server, server, socket_path};
 use super::socket::Sockets;
 use crate::netlink::{InterfaceEvent, InterfaceEvents, InterfaceIndex, InterfaceName, Netlink};
+use crate::sandbox::refuse_dumps;
 
 /// Most control connections at a time.
 const MOST_CONNECTIONS: usize = 16;
@@ -42,6 +43,10 @@ const MOST_SENT: u64 = 4 * 1024 * 1024;
 /// Standard output gets one line, `ready` or the reason why not, and is then closed.
 pub fn serve_device(interface: &InterfaceName) -> ExitCode {
     leave_parent();
+    if let Err(error) = refuse_dumps() {
+        report(&format!("{error}\n"));
+        return ExitCode::FAILURE;
+    }
     let filter = EnvFilter::try_from_default_env()
         // gotatun reports each packet for a peer that has not dialled in yet.
         .unwrap_or_else(|_| EnvFilter::new("info,gotatun=off"));
