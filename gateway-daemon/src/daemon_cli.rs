@@ -8,6 +8,7 @@ use gateway_control::model::Endpoint;
 
 use crate::logging::LogFormat;
 use crate::netlink::InterfaceName;
+use crate::sandbox::Setting;
 
 /// The Presence daemon: a gateway, a controller, or both, as the key `mode` of its file says.
 ///
@@ -48,6 +49,10 @@ pub struct RunArguments {
     /// What a log line looks like.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
+    /// Whether gatewayd gives up, when it starts, the rights that its role does not need. `off` is for finding out
+    /// whether a fault comes of that.
+    #[arg(long, value_name = "SETTING", value_enum, default_value_t)]
+    pub sandbox: Setting,
 }
 
 /// What gatewayd starts itself.
@@ -91,5 +96,8 @@ pub enum DaemonCommand {
         /// Name of the device to create.
         #[arg(long)]
         interface: InterfaceName,
+        /// Whether it gives up the rights that it does not need.
+        #[arg(long, value_enum, default_value_t)]
+        sandbox: Setting,
     },
 }

@@ -48,7 +48,7 @@ pub use inspect::{InspectError, Inspector, MapEntry, MapSummary, map_names};
 pub use kernel_log::{KernelLog, KernelLogError};
 pub use migrate::TakenOver;
 pub use object::ObjectError;
-pub use pins::{BPFFS, PinsError};
+pub use pins::{BPFFS, PinsError, require_file_system};
 pub use program::Program;
 pub use run::{Ran, Run, RunError, Runner};
 pub use state::{Applied, ApplyError, Observed};

@@ -291,27 +291,28 @@ impl Pins {
         Ok(earlier)
     }
 
-    /// Mounts the file system where everybody expects it, if nobody has.
     fn require_file_system(&self) -> Result<(), PinsError> {
         let usual = Path::new(BPFFS);
-        let root = if self.root.starts_with(usual) { usual } else { &self.root };
-        let failed = |errno: nix::Error| PinsError::NoFileSystem {
-            root: root.to_owned(),
-            source: errno.into(),
-        };
-        if statfs(root).map_err(failed)?.filesystem_type() == BPF_FS_MAGIC {
-            return Ok(());
-        }
-        if root != usual {
-            return Err(failed(nix::Error::EMEDIUMTYPE));
-        }
-        mount(Some("bpf"), root, Some("bpf"), MsFlags::empty(), None::<&str>).map_err(failed)?;
-        tracing::warn!(
-            path = %root.display(),
-            "mounted the BPF file system; in a mount namespace of its own the pins last no longer than that namespace"
-        );
-        Ok(())
+        require_file_system(if self.root.starts_with(usual) { usual } else { &self.root })
     }
+}
+
+/// Mounts the BPF file system where everybody expects it, if nobody has.
+pub fn require_file_system(root: &Path) -> Result<(), PinsError> {
+    let failed =
+        |errno: nix::Error| PinsError::NoFileSystem { root: root.to_owned(), source: errno.into() };
+    if statfs(root).map_err(failed)?.filesystem_type() == BPF_FS_MAGIC {
+        return Ok(());
+    }
+    if root != Path::new(BPFFS) {
+        return Err(failed(nix::Error::EMEDIUMTYPE));
+    }
+    mount(Some("bpf"), root, Some("bpf"), MsFlags::empty(), None::<&str>).map_err(failed)?;
+    tracing::warn!(
+        path = %root.display(),
+        "mounted the BPF file system; in a mount namespace of its own the pins last no longer than that namespace"
+    );
+    Ok(())
 }
 
 impl InterfacePins {

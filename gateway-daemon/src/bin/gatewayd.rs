@@ -17,7 +17,9 @@ pub(crate) fn main() -> ExitCode {
     let arguments = DaemonArguments::parse();
     let ended = match arguments.command {
         None => run(&arguments.run),
-        Some(DaemonCommand::LinkDevice { interface }) => return link::serve_device(&interface),
+        Some(DaemonCommand::LinkDevice { interface, sandbox }) => {
+            return link::serve_device(&interface, sandbox);
+        }
         Some(DaemonCommand::Init { config, trust_domain }) => {
             once(enrolment::init(&config, trust_domain))
         }
@@ -33,6 +35,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// Does something that ends by itself, and says what came of it.
 fn once(task: impl Future<Output = Result<String>>) -> Result<()> {
+    refuse_dumps()?;
     logging::begin(LogFormat::Text);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     print!("{}", runtime.context("cannot start the runtime")?.block_on(task)?);
@@ -47,5 +50,5 @@ fn run(arguments: &RunArguments) -> Result<()> {
     }
     refuse_dumps()?;
     logging::begin(arguments.log_format);
-    driver::run(config)
+    driver::run(config, arguments.sandbox)
 }

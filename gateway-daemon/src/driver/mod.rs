@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 #[cfg(feature = "debug")]
 use gateway_dataplane::KernelLog;
+use gateway_dataplane::{BPFFS, require_file_system};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -28,6 +29,7 @@ use crate::host;
 use crate::instance::Instance;
 use crate::link::{LOOK_INTERVAL, LinkHost};
 use crate::netlink::{InterfaceEvents, NetlinkError, UnderlayEvents};
+use crate::sandbox::{self, Confinement, Setting};
 use crate::service_manager;
 pub(crate) use controller::open_store;
 use source::{Source, Wanted};
@@ -42,11 +44,19 @@ const LOOKS_LEFT_OUT: u32 = 10;
 const READ_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs the daemon of a file until it is told to end.
-pub fn run(config: &Path) -> Result<()> {
+pub fn run(config: &Path, sandbox: Setting) -> Result<()> {
     let config = std::path::absolute(config).unwrap_or_else(|_| config.into());
     let role = Role::load(&config)?;
     if !matches!(&role, Role::Controller(file) if file.gateway.is_none()) {
         host::check()?;
+        // What is confined can mount nothing.
+        require_file_system(Path::new(BPFFS))?;
+    }
+    match sandbox::enter(sandbox, &role)? {
+        Some(confinement) => tell_confinement(&confinement),
+        None => {
+            tracing::warn!("gatewayd runs with all rights that it was started with (--sandbox off)")
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -68,6 +78,13 @@ pub fn run(config: &Path) -> Result<()> {
     #[cfg(feature = "debug")]
     runtime.shutdown_background();
     ended
+}
+
+fn tell_confinement(confinement: &Confinement) {
+    tracing::info!(%confinement, "confined");
+    for lack in confinement.lacks() {
+        tracing::warn!(lack, "this kernel cannot confine gatewayd by this; the rest is in force");
+    }
 }
 
 fn tell_notes(file: &SiteFile) {

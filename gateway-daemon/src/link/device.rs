@@ -29,7 +29,7 @@ use tracing_subscriber::EnvFilter;
 use super::process::{READY, SOCKET_DIRECTORY, Server, server, socket_path};
 use super::socket::Sockets;
 use crate::netlink::{InterfaceEvent, InterfaceEvents, InterfaceIndex, InterfaceName, Netlink};
-use crate::sandbox::refuse_dumps;
+use crate::sandbox::{self, Setting, refuse_dumps};
 
 /// Most control connections at a time.
 const MOST_CONNECTIONS: usize = 16;
@@ -41,16 +41,26 @@ const MOST_SENT: u64 = 4 * 1024 * 1024;
 /// Serves the device until it is deleted; the whole of the hidden subcommand.
 ///
 /// Standard output gets one line, `ready` or the reason why not, and is then closed.
-pub fn serve_device(interface: &InterfaceName) -> ExitCode {
+pub fn serve_device(interface: &InterfaceName, setting: Setting) -> ExitCode {
     leave_parent();
-    if let Err(error) = refuse_dumps() {
-        report(&format!("{error}\n"));
-        return ExitCode::FAILURE;
-    }
+    let confined = refuse_dumps().map_err(|error| error.to_string()).and_then(|()| {
+        sandbox::enter_as_link_device(setting, Path::new(SOCKET_DIRECTORY))
+            .map_err(|error| error.to_string())
+    });
+    let confinement = match confined {
+        Ok(confinement) => confinement,
+        Err(reason) => {
+            report(&format!("{reason}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
     let filter = EnvFilter::try_from_default_env()
         // gotatun reports each packet for a peer that has not dialled in yet.
         .unwrap_or_else(|_| EnvFilter::new("info,gotatun=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    if let Some(confinement) = confinement {
+        tracing::info!(%confinement, "confined");
+    }
     let served = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -56,6 +56,7 @@ pub(crate) use self::echo::{Echo, Outcome};
 pub use self::error::LinkError;
 pub use self::health::{DIALLING, PeerHealth, PeerState, REJECT_AFTER_TIME};
 pub use self::links::{Decision, LOOK_INTERVAL, Links, SiteRoute};
+pub(crate) use self::process::SOCKET_DIRECTORY;
 pub use self::rotation::Role;
 pub use self::settings::{
     InvalidKey, LinkHost, LinkKind, LinkPeer, LinkSettings, PrivateKey, PublicKey,

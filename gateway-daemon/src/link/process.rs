@@ -8,12 +8,12 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
@@ -21,9 +21,10 @@ use super::LinkError;
 use super::record;
 use super::settings::LinkHost;
 use crate::netlink::InterfaceName;
+use crate::sandbox;
 
 /// Directory of the control sockets, where `wireguard_control` and `wg` look for them.
-pub(super) const SOCKET_DIRECTORY: &str = "/var/run/wireguard";
+pub(crate) const SOCKET_DIRECTORY: &str = "/var/run/wireguard";
 
 /// What a device process says when it serves.
 pub(super) const READY: &str = "ready\n";
@@ -87,18 +88,35 @@ pub(super) fn server(interface: &InterfaceName) -> Result<Server, LinkError> {
         }
         Err(error) => return Err(failed("connect to", error)),
     };
-    let peer = getsockopt(&stream, PeerCredentials)
-        .map_err(|errno| failed("name the process behind", errno.into()))?;
-    let namespace = |path: String| fs::metadata(path).map(|found| (found.dev(), found.ino()));
-    let ours = namespace("/proc/thread-self/ns/net".into())
+    drop(stream);
+    // Which sockets listen in this network namespace. To ask for the namespace of the process behind the socket
+    // takes the right to trace it, and a sandbox gives that over nobody but its own children.
+    let sockets = fs::read_to_string(SOCKETS_HERE)
         .map_err(|error| failed("compare network namespaces for", error))?;
-    match namespace(format!("/proc/{}/ns/net", peer.pid())) {
-        Ok(theirs) if theirs == ours => Ok(Server::Here),
-        Ok(_) => Ok(Server::Elsewhere),
-        // It ended since it answered.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Server::None),
-        Err(error) => Err(failed("compare network namespaces for", error)),
-    }
+    let is_here = sockets.lines().filter_map(listening_path).any(|bound| is_same(bound, &path));
+    Ok(if is_here { Server::Here } else { Server::Elsewhere })
+}
+
+/// The table of Unix sockets of this thread's network namespace.
+const SOCKETS_HERE: &str = "/proc/thread-self/net/unix";
+/// The flag of a socket that listens (include/linux/net.h, Linux 6.18). One that was connected to has the same
+/// path, and is in the namespace of who connected.
+const LISTENS: u32 = 1 << 16;
+
+/// The path of a line of the table that is about a listening socket: number, references, protocol, flags, type,
+/// state, inode and path.
+fn listening_path(line: &str) -> Option<&Path> {
+    let mut words = line.split_whitespace();
+    let flags = u32::from_str_radix(words.nth(3)?, 16).ok()?;
+    let path = words.nth(3)?;
+    (flags & LISTENS != 0).then_some(Path::new(path))
+}
+
+/// `/var/run` is a link to `/run`, and a socket has the path that it was bound by.
+fn is_same(bound: &Path, path: &Path) -> bool {
+    let file =
+        |path: &Path| Some((path.parent()?.file_name()?.to_owned(), path.file_name()?.to_owned()));
+    file(bound) == file(path)
 }
 
 /// Asks the device for its configuration and waits for the beginning of an answer.
@@ -175,8 +193,10 @@ fn spawn(interface: &InterfaceName, host: &LinkHost, log: &Path) -> Result<Child
         .mode(0o600)
         .open(log)
         .map_err(|error| failed("write", log, error))?;
-    Command::new(&host.program)
+    Command::new(program(host))
+        .arg0(&host.program)
         .args(["link-device", "--interface", interface.as_str()])
+        .args(["--sandbox", sandbox::setting().word()])
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
@@ -184,6 +204,17 @@ fn spawn(interface: &InterfaceName, host: &LinkHost, log: &Path) -> Result<Child
         .stderr(errors)
         .spawn()
         .map_err(|error| failed("run", &host.program, error))
+}
+
+/// What to start. The sandbox lets nothing be started but the running program, and not a file that has taken its
+/// place meanwhile, by an upgrade.
+fn program(host: &LinkHost) -> PathBuf {
+    let running = PathBuf::from("/proc/self/exe");
+    let file = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    match sandbox::is_in_force() && file(&host.program) != file(&running) {
+        true => running,
+        false => host.program.clone(),
+    }
 }
 
 /// Hands back the child's report, and reaps the child when it ends, if we still live then.
@@ -213,5 +244,35 @@ fn end(pid: u32) {
     if let Ok(pid) = i32::try_from(pid) {
         // It ended by itself if there is none.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_that_listen_are_told_from_those_connected_to() {
+        let path = Path::new("/var/run/wireguard/presence.sock");
+        let line = |flags: &str, path: &str| {
+            format!("ffff8881: 00000002 00000000 {flags} 0001 01 41733 {path}")
+        };
+        let found = |line: &str| listening_path(line).is_some_and(|bound| is_same(bound, path));
+        assert!(found(&line("00010000", "/var/run/wireguard/presence.sock")));
+        assert!(found(&line("00010000", "/run/wireguard/presence.sock")));
+        assert!(!found(&line("00000000", "/var/run/wireguard/presence.sock")));
+        assert!(!found(&line("00010000", "/var/run/wireguard/presence2.sock")));
+        assert!(!found(&line("00010000", "")));
+        assert!(!found("Num       RefCount Protocol Flags    Type St Inode Path"));
+        // The kernel's own table has this form.
+        let name = format!("presence-listening-{}.sock", std::process::id());
+        let directory =
+            std::env::temp_dir().join(format!("presence-listen-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let socket = directory.join(name);
+        let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let table = fs::read_to_string(SOCKETS_HERE).unwrap();
+        assert!(table.lines().filter_map(listening_path).any(|bound| is_same(bound, &socket)));
+        fs::remove_dir_all(directory).unwrap();
     }
 }
