@@ -100,4 +100,7 @@ pub enum DaemonCommand {
         #[arg(long, value_enum, default_value_t)]
         sandbox: Setting,
     },
+    /// Mount the BPF file system again when asked. Started by gatewayd itself.
+    #[command(hide = true)]
+    Mounter,
 }

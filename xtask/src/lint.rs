@@ -19,9 +19,12 @@ const UNSAFE_FILES: [&str; 3] =
     ["gateway-dataplane/src/pod.rs", "gateway-ebpf/src/frame.rs", "gateway-ebpf/src/tables.rs"];
 
 /// The only files of the shipped crates that start another program: the operator's editor, and `gatewayd`
-/// again as the process that serves a userspace link.
-const SPAWNING_FILES: [&str; 2] =
-    ["gateway-daemon/src/ctl/deployment/edit.rs", "gateway-daemon/src/link/process.rs"];
+/// again as the process that serves a userspace link, and as the one that mounts.
+const SPAWNING_FILES: [&str; 3] = [
+    "gateway-daemon/src/ctl/deployment/edit.rs",
+    "gateway-daemon/src/link/process.rs",
+    "gateway-daemon/src/sandbox/mounter.rs",
+];
 
 /// The crates that are shipped; they configure the system by netlink and never by a shell.
 const SHIPPED: [&str; 5] =

@@ -10,7 +10,7 @@ use gateway_daemon::config::Role;
 use gateway_daemon::daemon_cli::{DaemonArguments, DaemonCommand, RunArguments};
 use gateway_daemon::enrolment::{self, JoinArguments};
 use gateway_daemon::logging::LogFormat;
-use gateway_daemon::sandbox::refuse_dumps;
+use gateway_daemon::sandbox::{refuse_dumps, serve_mounter};
 use gateway_daemon::{driver, exit, link, logging};
 
 pub(crate) fn main() -> ExitCode {
@@ -20,6 +20,7 @@ pub(crate) fn main() -> ExitCode {
         Some(DaemonCommand::LinkDevice { interface, sandbox }) => {
             return link::serve_device(&interface, sandbox);
         }
+        Some(DaemonCommand::Mounter) => return serve_mounter(),
         Some(DaemonCommand::Init { config, trust_domain }) => {
             once(enrolment::init(&config, trust_domain))
         }

@@ -53,6 +53,12 @@ pub enum GatewayError {
     /// The programs cannot be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// The BPF file system is gone and does not come again.
+    #[error(
+        "the BPF file system is not mounted, and cannot be: {0}; run `mount -t bpf bpf /sys/fs/bpf`, nothing is \
+         lost yet"
+    )]
+    FileSystem(std::io::Error),
     /// Pins that are gone cannot be made again.
     #[error(transparent)]
     Repair(#[from] RepairError),

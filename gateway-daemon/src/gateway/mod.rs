@@ -28,6 +28,7 @@ use crate::instance::Instance;
 use crate::interfaces;
 use crate::link::{self, LinkHost, Links, PeerState, WantedPeer};
 use crate::netlink::Netlink;
+use crate::sandbox;
 
 /// A gateway whose data path is in place.
 pub struct Gateway {
@@ -172,6 +173,7 @@ impl Gateway {
     /// Puts back what somebody took away: pins, and programs on interfaces. Cheap if nothing is missing.
     pub async fn look_after(&mut self) -> Result<(), GatewayError> {
         let Surroundings { data_plane, instance, .. } = &mut self.surroundings;
+        sandbox::require_bpf_file_system().map_err(GatewayError::FileSystem)?;
         let pins = data_plane.repair()?;
         if let Some(first) = pins.first() {
             tracing::warn!(first = %first.display(), count = pins.len(), "pins were gone; made again, no flow is lost");

@@ -19,14 +19,17 @@ use super::{SandboxError, failed};
 pub(super) struct Calls {
     /// Loads programs, and reads and writes maps.
     bpf: bool,
+    /// Mounts file systems.
+    mounts: bool,
     /// Starts the process of a userspace link device, which gives up rights in turn.
     starts: bool,
 }
 
 impl Calls {
-    pub(super) const GATEWAY: Self = Self { bpf: true, starts: true };
-    pub(super) const CONTROLLER: Self = Self { bpf: false, starts: false };
-    pub(super) const LINK_DEVICE: Self = Self { bpf: false, starts: false };
+    pub(super) const GATEWAY: Self = Self { bpf: true, mounts: false, starts: true };
+    pub(super) const CONTROLLER: Self = Self { bpf: false, mounts: false, starts: false };
+    pub(super) const MOUNTER: Self = Self { bpf: false, mounts: true, starts: false };
+    pub(super) const LINK_DEVICE: Self = Self { bpf: false, mounts: false, starts: false };
 }
 
 /// Leaves these calls; whether the kernel can.
@@ -66,6 +69,10 @@ fn programs(calls: Calls) -> Result<Vec<BpfProgram>, seccompiler::Error> {
         let command = |command: &u64| SeccompRule::new(vec![equal(0, *command)?]);
         let commands: Result<_, _> = BPF_COMMANDS.iter().map(command).collect();
         allowed.push((libc::SYS_bpf, commands?));
+    }
+    if calls.mounts {
+        // Without flags: nothing that is mounted elsewhere.
+        allowed.push((libc::SYS_mount, vec![SeccompRule::new(vec![equal(3, 0)?])?]));
     }
     if calls.starts {
         allowed.extend(STARTING.iter().map(|call| (*call, Vec::new())));
@@ -355,7 +362,8 @@ mod tests {
 
     use super::*;
 
-    const ROLES: [Calls; 3] = [Calls::GATEWAY, Calls::CONTROLLER, Calls::LINK_DEVICE];
+    const ROLES: [Calls; 4] =
+        [Calls::GATEWAY, Calls::CONTROLLER, Calls::LINK_DEVICE, Calls::MOUNTER];
 
     #[test]
     fn every_role_has_filters_that_compile() {

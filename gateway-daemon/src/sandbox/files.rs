@@ -10,6 +10,8 @@ use landlock::{
     make_bitflags,
 };
 
+use gateway_dataplane::BPFFS;
+
 use super::needs::Needs;
 use super::{SandboxError, failed};
 
@@ -20,6 +22,10 @@ const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 /// A socket is bound in a directory of its own and moved to its place.
 const WRITE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSock | RemoveFile | RemoveDir | Refer
+});
+/// Entries are made, looked at and removed, and not written.
+const PIN: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
+    ReadFile | ReadDir | MakeReg | MakeDir | RemoveFile | RemoveDir
 });
 const USE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
 const RUN: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | Execute});
@@ -44,10 +50,14 @@ fn ruleset(needs: &Needs) -> Result<RulesetCreated, landlock::RulesetError> {
         .create()?;
     let readable = needs.readable.iter().map(|path| (path.clone(), READ));
     let writable = needs.writable.iter().map(|path| (path.clone(), WRITE));
+    // The directory above, as a file system that is mounted again has another root.
+    let pins = needs.pins.then(|| Path::new(BPFFS).parent().map(|above| (above.to_owned(), PIN)));
     let devices = needs.devices.iter().map(|path| (path.clone(), USE));
     let programs = needs.restarts.then(programs).unwrap_or_default();
     let programs = programs.into_iter().map(|path| (path, RUN));
-    for (path, access) in readable.chain(writable).chain(devices).chain(programs) {
+    for (path, access) in
+        readable.chain(writable).chain(pins.flatten()).chain(devices).chain(programs)
+    {
         // What is not there needs no rule, and gets none if it comes.
         let Ok(opened) = PathFd::new(&path) else { continue };
         let access = if path.is_dir() { access } else { access & AccessFs::from_file(ASKED) };

@@ -11,6 +11,7 @@
 //! | `needs` | what a role needs: capabilities, places, system calls |
 //! | `capabilities` | giving up capabilities |
 //! | `files` | Landlock: which files may be read, written and run |
+//! | `mounter` | a process of its own for what the sandbox keeps the daemon from |
 //! | `calls` | seccomp: which system calls there are |
 //! | `confinement` | what is in force, as the kernel tells it |
 
@@ -19,6 +20,7 @@ mod capabilities;
 mod confinement;
 mod dumps;
 mod files;
+mod mounter;
 mod needs;
 
 use std::path::Path;
@@ -29,6 +31,7 @@ use nix::sys::prctl::set_no_new_privs;
 
 pub use confinement::Confinement;
 pub use dumps::{DumpError, refuse_dumps};
+pub use mounter::{require_bpf_file_system, serve_mounter};
 use needs::Needs;
 
 use crate::config::Role;
@@ -81,7 +84,11 @@ impl Setting {
 ///
 /// What the kernel cannot do is left out, and said so by what is given back.
 pub fn enter(setting: Setting, role: &Role) -> Result<Option<Confinement>, SandboxError> {
-    confine(setting, || Needs::of(role))
+    let needs = || Needs::of(role);
+    if setting == Setting::On && needs().pins {
+        mounter::start().map_err(failed("start the process that mounts the BPF file system"))?;
+    }
+    confine(setting, needs)
 }
 
 /// Gives up what the process of a userspace link device does not need, of what it was left by the daemon.
@@ -102,7 +109,10 @@ fn confine(
     }
     let needs = &needs();
     set_no_new_privs().map_err(failed("keep programs from gaining rights"))?;
-    let files = files::restrict(needs)?;
+    let files = match needs.mounts {
+        true => None,
+        false => files::restrict(needs)?,
+    };
     capabilities::keep(&needs.capabilities)?;
     // Last, as it takes away what the others are done with.
     let calls = calls::restrict(needs.calls)?;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use caps::{Capability, CapsHashSet};
 use gateway_control::Plan;
-use gateway_dataplane::BPFFS;
 
 use super::calls::Calls;
 use crate::config::{ControllerFile, GatewayFile, Role, SiteFile, StoreChoice};
@@ -24,6 +23,10 @@ pub(super) struct Needs {
     pub(super) readable: Vec<PathBuf>,
     /// Directories in which files may be made, written and removed as well.
     pub(super) writable: Vec<PathBuf>,
+    /// Whether pins are made: entries of the BPF file system.
+    pub(super) pins: bool,
+    /// Whether the BPF file system is mounted, which goes with no restriction of files.
+    pub(super) mounts: bool,
     /// Devices that may be used.
     pub(super) devices: Vec<PathBuf>,
     /// Whether this program may be started anew.
@@ -57,6 +60,14 @@ impl Needs {
         needs.capabilities.extend([Capability::CAP_NET_ADMIN, Capability::CAP_NET_BIND_SERVICE]);
         needs.write(sockets);
         needs.devices.push(TUN.into());
+        needs
+    }
+
+    /// The process that mounts the BPF file system again.
+    pub(super) fn of_mounter() -> Self {
+        let mut needs = Self::none(Calls::MOUNTER);
+        needs.capabilities.insert(Capability::CAP_SYS_ADMIN);
+        needs.mounts = true;
         needs
     }
 
@@ -111,6 +122,8 @@ impl Needs {
             capabilities: CapsHashSet::new(),
             readable: ANY.iter().map(PathBuf::from).collect(),
             writable: Vec::new(),
+            pins: false,
+            mounts: false,
             devices: vec![NULL.into()],
             restarts: false,
             calls,
@@ -130,9 +143,10 @@ impl Needs {
             Capability::CAP_NET_RAW,
         ]);
         self.readable.push(SYSTEM.into());
-        for directory in [RUN_DIRECTORY, SOCKET_DIRECTORY, BPFFS] {
+        for directory in [RUN_DIRECTORY, SOCKET_DIRECTORY] {
             self.write(Path::new(directory));
         }
+        self.pins = true;
         self.devices.push(TUN.into());
         self.restarts = true;
     }
