@@ -51,7 +51,8 @@ fn a_site_file_may_say_that_it_is_one() {
 #[test]
 fn local_facts_are_those_of_a_site_file() {
     let told = parse_told(TOLD).unwrap().unwrap();
-    assert_eq!((told.name.as_str(), told.site.as_str()), ("cloud-gw", "cloud"));
+    let own = told.own.as_ref().unwrap();
+    assert_eq!((own.name.as_str(), own.site.as_str()), ("cloud-gw", "cloud"));
     assert_eq!(told.facts.instance.as_str(), "default");
     assert_eq!(told.facts.link.listen_port.map(u16::from), Some(51820));
     assert_eq!(told.facts.lans.len(), 1);
@@ -62,9 +63,22 @@ fn local_facts_are_those_of_a_site_file() {
 }
 
 #[test]
+fn who_joins_has_neither_a_name_nor_a_key_in_its_file() {
+    let joins = TOLD
+        .replace("name = \"cloud-gw\"\nsite = \"cloud\"\n", "")
+        .replace("private_key_file = \"link.key\"\n", "");
+    let told = parse_told(&joins).unwrap().unwrap();
+    assert_eq!(told.own, None);
+    let effective = format!("mode = \"gateway\"\n{told}");
+    assert_eq!(parse_told(&effective), Ok(Some(told)), "{effective}");
+}
+
+#[test]
 fn faults_say_where_and_what_to_do() {
     for (from, to, said) in [
-        ("site = \"cloud\"\n", "", "missing field `site`"),
+        ("site = \"cloud\"\n", "", "the gateway has name and no site"),
+        ("private_key_file = \"link.key\"\n", "", "the link has no private_key_file"),
+        ("name = \"cloud-gw\"\nsite = \"cloud\"\n", "", "one that joins makes its keys itself"),
         ("site = \"cloud\"", "site = \"CLOUD\"", "site"),
         ("listen_port = 51820", "relay = true", "unknown field `relay`"),
         ("[[lan]]", "[peer]\n[[lan]]", "unknown field `peer`"),
