@@ -179,6 +179,12 @@ impl Deployment {
         self.gateways.get(self.index.active.get(site)?.first()?)
     }
 
+    /// Every gateway that is declared for a site, whether it takes part or not.
+    pub fn gateways_of(&self, site: &SiteName) -> impl Iterator<Item = &Gateway> {
+        let names = self.index.gateways.get(site).into_iter().flatten();
+        names.filter_map(|name| self.gateways.get(name))
+    }
+
     /// Whether a site has been thrown out: its gateway was revoked, and no other has taken its place.
     pub fn is_barred(&self, site: &SiteName) -> bool {
         self.index.revoked.contains_key(site) && !self.index.active.contains_key(site)

@@ -57,7 +57,7 @@ pub enum TokenStringError {
     TrustDomain(#[from] SpiffeError),
     /// Nobody to join.
     #[error(
-        "the token names no controller, or too many; make it with one --controller at least and {} at most",
+        "the token names no controller, or too many; make it with one --address at least and {} at most",
         JoinToken::MOST_CONTROLLERS
     )]
     Controllers,

@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::wire::{
-    ApplyQuery, Deletion, DeploymentStatus, EventQuery, Events, Outcome, Page, Refusal, Selection,
-    View, Watched,
+    ApplyQuery, Deletion, DeploymentIdentity, DeploymentStatus, EventQuery, Events, Outcome, Page,
+    Refusal, Selection, View, Watched,
 };
 
 /// How long the controller may take to answer, and a stream that has begun to go on inside of a line.
@@ -138,13 +138,28 @@ impl Client {
     /// Applies resources, as YAML or JSON.
     pub async fn apply(&self, query: &ApplyQuery, body: String) -> Result<Outcome, ClientError> {
         let path = with_query("/v1/apply", query);
-        self.send(&path, "application/yaml", body.into()).await
+        self.send(&path, Some("application/yaml"), body.into()).await
     }
 
     /// Deletes resources.
     pub async fn delete(&self, deletion: &Deletion) -> Result<Outcome, ClientError> {
         let body = serde_json::to_vec(deletion).expect("names and a flag are JSON");
-        self.send("/v1/delete", "application/json", body.into()).await
+        self.send("/v1/delete", Some("application/json"), body.into()).await
+    }
+
+    /// What somebody who joins has to know of the deployment.
+    pub async fn identity(&self) -> Result<DeploymentIdentity, ClientError> {
+        self.ask("/v1/identity", &()).await
+    }
+
+    /// Revokes a gateway.
+    pub async fn revoke(&self, gateway: &str) -> Result<Outcome, ClientError> {
+        self.send(&format!("/v1/gateways/{}/revoke", escaped(gateway)), None, Bytes::new()).await
+    }
+
+    /// Accepts a gateway that is pending.
+    pub async fn accept(&self, gateway: &str) -> Result<Outcome, ClientError> {
+        self.send(&format!("/v1/gateways/{}/accept", escaped(gateway)), None, Bytes::new()).await
     }
 
     /// What happened.
@@ -186,10 +201,10 @@ impl Client {
     async fn send<T: DeserializeOwned>(
         &self,
         path: &str,
-        content: &'static str,
+        content: Option<&'static str>,
         body: Bytes,
     ) -> Result<T, ClientError> {
-        self.whole(self.request(Method::POST, path, Some(content), body)).await
+        self.whole(self.request(Method::POST, path, content, body)).await
     }
 
     fn request(

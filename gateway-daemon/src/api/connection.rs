@@ -184,7 +184,7 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
         let mut readable = Vec::new();
         for (path, item) in document["paths"].as_object().unwrap() {
-            let path = path.replace("{kind}/{name}", "site/a");
+            let path = path.replace("{kind}/{name}", "site/a").replace("{name}", "a");
             for method in item.as_object().unwrap().keys().map(|method| method.to_uppercase()) {
                 let (status, body) = told(&server, 3, &method, &path).await;
                 assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path}");
@@ -205,8 +205,15 @@ mod tests {
                 }
             }
         }
-        let expected =
-            ["events", "openapi.json", "resources", "resources/site/a", "status", "watch"];
+        let expected = [
+            "events",
+            "identity",
+            "openapi.json",
+            "resources",
+            "resources/site/a",
+            "status",
+            "watch",
+        ];
         assert_eq!(readable, expected.map(|path| format!("GET /v1/{path}")));
         drop(server);
         fs::remove_dir_all(&scratch).unwrap();

@@ -9,6 +9,7 @@
 //! | listener, serve, connection, stall | the socket, and what holds of every connection and request |
 //! | body, answer | bodies of requests and of answers, bounded |
 //! | routes, document | what there is to call, and the OpenAPI document of it |
+//! | identity | of these, what concerns who takes part |
 //! | watch, backup | answers that are streams |
 //!
 //! What always holds: whatever a caller sends, or does not send or take, the server neither panics nor waits for
@@ -23,6 +24,7 @@ mod callers;
 pub mod client;
 mod connection;
 mod document;
+mod identity;
 mod listener;
 pub mod parse;
 mod refusal;

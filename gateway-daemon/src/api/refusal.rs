@@ -137,7 +137,7 @@ impl From<ControllerError> for Refused {
                 Self::new(ErrorWord::TooLarge, error.to_string()).with_problem(problem)
             }
             ControllerError::NoGateway { .. } => Self::new(ErrorWord::NotFound, error.to_string()),
-            ControllerError::StaysRevoked { .. } => {
+            ControllerError::StaysRevoked { .. } | ControllerError::NotPending { .. } => {
                 Self::new(ErrorWord::Conflict, error.to_string())
             }
             ControllerError::Alien { .. }

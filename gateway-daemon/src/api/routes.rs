@@ -25,7 +25,7 @@ use super::wire::{
     ApplyQuery, Deletion, DeploymentStatus, ErrorWord, Event, EventQuery, Events, Fate,
     GatewayChange, ItemChange, Outcome, Page, Refusal, Selection, View,
 };
-use super::{Refused, backup, body, parse, refusal, watch};
+use super::{Refused, backup, body, identity, parse, refusal, watch};
 use crate::controller::{self, Author, ControllerError, Done};
 
 /// Octets of JSON after which a page ends though it may have more resources.
@@ -46,6 +46,9 @@ pub(super) fn described() -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(events))
         .routes(routes!(status))
         .routes(routes!(backup::backup))
+        .routes(routes!(identity::identity))
+        .routes(routes!(identity::revoke))
+        .routes(routes!(identity::accept))
         .routes(routes!(openapi))
 }
 
@@ -279,7 +282,7 @@ async fn openapi(
 }
 
 /// Does something to its end, whether the caller stays or not.
-async fn finished<T: Send + 'static>(
+pub(super) async fn finished<T: Send + 'static>(
     caller: Caller,
     work: impl Future<Output = Result<T, Refused>> + Send + 'static,
 ) -> Result<T, Refused> {
@@ -305,7 +308,7 @@ fn faulty(error: &tokio::task::JoinError) -> Refused {
 }
 
 /// The name of a user, as a manager's name.
-async fn user(server: &Server, uid: Uid) -> ManagerName {
+pub(super) async fn user(server: &Server, uid: Uid) -> ManagerName {
     let named = async {
         let place = Arc::clone(&server.naming).acquire_owned().await.ok()?;
         let named = spawn_blocking(move || {
@@ -320,7 +323,7 @@ async fn user(server: &Server, uid: Uid) -> ManagerName {
     })
 }
 
-fn outcome(done: &Done) -> Outcome {
+pub(super) fn outcome(done: &Done) -> Outcome {
     let fate = |fate: controller::Fate| match fate {
         controller::Fate::Created => "created",
         controller::Fate::Changed => "changed",

@@ -261,8 +261,8 @@ pub struct Event {
     pub at: u64,
     /// The resource.
     pub about: Reference,
-    /// What happened, as one word: `Created`, `Changed`, `Deleted`, `Applied`, `Refused`, `Connected` or
-    /// `Disconnected`.
+    /// What happened, as one word: `Created`, `Changed`, `Deleted`, and of a gateway also `Accepted`, `Revoked`,
+    /// `Locked`, `Applied`, `Refused`, `Connected` and `Disconnected`.
     pub reason: String,
     /// What happened, as a sentence.
     pub message: String,
@@ -334,6 +334,17 @@ pub struct SiteStatus {
     /// Revisions between what its gateway is told and what it has applied; none if it has not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
+}
+
+/// What somebody who joins has to know of the deployment; none of it is secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentIdentity {
+    /// Its trust domain.
+    pub trust_domain: String,
+    /// Its CA, by the SHA-256 of its public key, hexadecimal.
+    pub authority: String,
+    /// Where gateways reach its controllers: `HOST:PORT`.
+    pub controllers: Vec<String>,
 }
 
 /// Why a request was refused. Every answer that is no success has one.

@@ -47,6 +47,15 @@ pub enum ControllerError {
         /// The name.
         name: GatewayName,
     },
+    /// A gateway that takes part is not accepted again.
+    #[error(
+        "gateway {name} is active already; only one that is pending is accepted, as those are that joined with a \
+         token made with --approve"
+    )]
+    NotPending {
+        /// The name.
+        name: GatewayName,
+    },
     /// A gateway that was revoked stays so.
     #[error(
         "gateway {name} was revoked and stays so, since its keys may be in other hands; delete it, and let its host \

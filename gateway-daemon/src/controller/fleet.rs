@@ -126,6 +126,11 @@ impl Member {
         self.number.is_some()
     }
 
+    /// Whether it is, or was, the gateway of this name.
+    pub(super) fn is(&self, name: &GatewayName) -> bool {
+        self.identity.gateway == *name
+    }
+
     pub(super) fn report(&self) -> &Report {
         &self.report
     }

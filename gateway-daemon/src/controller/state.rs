@@ -54,6 +54,8 @@ pub(super) struct Prepared {
     managers: BTreeMap<Key, Managers>,
     /// What is written in the same transaction.
     also: Vec<Write>,
+    /// What its event says was done, as a word and in a sentence, if that is more than that something changed.
+    deed: Option<(&'static str, &'static str)>,
 }
 
 impl Prepared {
@@ -161,6 +163,7 @@ impl State {
             fates: vec![(key.clone(), fate)],
             managers: BTreeMap::from([(key, managers)]),
             also: Vec::new(),
+            deed: None,
         }
     }
 
@@ -174,11 +177,19 @@ impl State {
         let Some(gateway) = self.desired.deployment().gateways().get(name) else {
             return Err(ControllerError::NoGateway { name: name.clone() });
         };
+        let deed = match (gateway.state, to) {
+            (GatewayState::Active, GatewayState::Active) => {
+                return Err(ControllerError::NotPending { name: name.clone() });
+            }
+            (_, GatewayState::Active) => Some(("Accepted", "accepted")),
+            (_, GatewayState::Revoked) => Some(("Revoked", "revoked")),
+            (_, GatewayState::Pending) => None,
+        };
         let field = Field::spec("state").expect("a field of a gateway");
         let before = Resource::Gateway(gateway.clone());
         let resource = Resource::Gateway(Gateway { state: to, ..gateway.clone() });
         stays_revoked(Some(&before), &resource)?;
-        Ok(self.set(resource, &[field], manager))
+        Ok(Prepared { deed, ..self.set(resource, &[field], manager) })
     }
 
     /// What takes a change that was made here to the store; `None` if there is nothing to write.
@@ -366,7 +377,7 @@ pub(super) fn events(prepared: &Prepared, by: &str, now: u64) -> Vec<Event> {
     let event = |(key, fate): &(Key, Fate)| {
         let (reason, did) = match fate {
             Fate::Created => ("Created", "declared"),
-            Fate::Changed => ("Changed", "changed"),
+            Fate::Changed => prepared.deed.unwrap_or(("Changed", "changed")),
             Fate::Deleted => ("Deleted", "deleted"),
             Fate::Unchanged => ("Unchanged", "applied as it was"),
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gateway_control::deployment::Deployment;
 use gateway_control::deployment::share::{self, Item, ItemKey};
 use gateway_control::model::{GatewayName, SiteName};
-use gateway_control::resource::{Key, Kind, Resource, Site};
+use gateway_control::resource::{Gateway, GatewayState as Standing, Key, Kind, Resource, Site};
 
 use super::fleet::{Fleet, Member};
 use super::state::State;
@@ -46,6 +46,14 @@ pub(super) fn view(state: &State, fleet: &Fleet, resource: &Resource) -> Option<
 }
 
 fn status(state: &State, fleet: &Fleet, key: &Key) -> Status {
+    if let Key::Gateway(name) = key
+        && let Some(gateway) = state.desired.deployment().gateways().get(name)
+        && let Some(idle) = idle(gateway)
+    {
+        // How far its site is concerns the one that took its place.
+        let conditions = vec![idle, connected(state, fleet, name)];
+        return Status { conditions, ..Status::default() };
+    }
     let sites = concerned(state, key);
     let mut gateways: Vec<GatewayState> = fleet.look(|members| {
         sites.iter().map(|site| gateway_state(state, site, members.get(site))).collect()
@@ -70,6 +78,44 @@ fn concerned(state: &State, key: &Key) -> BTreeSet<SiteName> {
     touched.into_iter().map(|(site, _)| site).collect()
 }
 
+/// Why a gateway takes no part, if it takes none.
+fn idle(gateway: &Gateway) -> Option<Condition> {
+    let reason = match gateway.state {
+        Standing::Active => return None,
+        Standing::Pending => "Pending",
+        Standing::Revoked => "Revoked",
+    };
+    let message = absence(gateway)?;
+    Some(Condition {
+        name: "Applied".to_owned(),
+        status: Truth::False,
+        reason: reason.to_owned(),
+        message,
+    })
+}
+
+/// What is in the way of a gateway that takes no part, with the remedy.
+fn absence(gateway: &Gateway) -> Option<String> {
+    let Gateway { name, site, state, .. } = gateway;
+    match state {
+        Standing::Active => None,
+        Standing::Pending => Some(format!(
+            "gateway {name} waits to be accepted; see who it is, and run `gatewayctl gateway accept {name}`"
+        )),
+        Standing::Revoked => Some(format!(
+            "gateway {name} was revoked; another host may join by `gatewayctl token create --site {site}`"
+        )),
+    }
+}
+
+/// Why no gateway of a site takes part.
+fn vacancy(state: &State, site: &SiteName) -> String {
+    let of_site = || state.desired.deployment().gateways_of(site);
+    let pending = of_site().find(|it| it.state == Standing::Pending);
+    let gateway = pending.or_else(|| of_site().next());
+    gateway.and_then(absence).unwrap_or_else(|| "it has no gateway; declare one".to_owned())
+}
+
 fn gateway_state(state: &State, site: &SiteName, member: Option<&Member>) -> GatewayState {
     let wanted = state.told(site).unwrap_or_default();
     let gateway = state.desired.deployment().gateway_of(site);
@@ -77,8 +123,7 @@ fn gateway_state(state: &State, site: &SiteName, member: Option<&Member>) -> Gat
     let applied = report.and_then(|report| report.applied);
     let refused = report.and_then(|report| report.refused.clone());
     let (progress, why) = if gateway.is_none() {
-        let why = "it has no gateway; declare one".to_owned();
-        (Progress::Missing, Some(why))
+        (Progress::Missing, Some(vacancy(state, site)))
     } else if !member.is_some_and(Member::is_connected) {
         let why = "it is not connected to this controller and goes on with what it has; see that its \
                    gatewayd runs and reaches the controller";
@@ -142,7 +187,7 @@ fn connected(state: &State, fleet: &Fleet, name: &GatewayName) -> Condition {
     let gateway = state.desired.deployment().gateways().get(name);
     let is_connected = fleet.look(|members| {
         let member = gateway.and_then(|gateway| members.get(&gateway.site));
-        member.is_some_and(Member::is_connected)
+        member.is_some_and(|it| it.is_connected() && it.is(name))
     });
     let (status, reason, message) = if is_connected {
         (Truth::True, "Connected", "it is connected to this controller")

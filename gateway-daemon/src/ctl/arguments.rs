@@ -19,7 +19,7 @@ const BEHIND_THE_OWN: usize = 900;
 /// Declares what there is in a Presence deployment, and shows, tests and removes the data path of a gateway.
 ///
 /// What concerns the deployment (apply, get, describe, delete, diff, edit, label, expose, allow, site, service,
-/// gateway, event, import, backup) is asked of the controller, by its socket; the controller judges by your user
+/// gateway, token, event, import, backup) is asked of the controller, by its socket; the controller judges by your user
 /// who may do what.
 ///
 /// What concerns the data path of this host (link, presence, backend, flow, map, trace, counters, detach) is read

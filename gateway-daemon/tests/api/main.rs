@@ -8,6 +8,7 @@ mod changes;
 mod client;
 mod conform;
 mod deployment;
+mod identity;
 mod limits;
 mod listener;
 mod resources;
@@ -43,6 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A controller that is served at a socket of its own, with a store of its own.
 struct Api {
     scratch: Scratch,
+    controller: Arc<Controller>,
     end: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<Result<(), ApiError>>>,
 }
@@ -88,12 +90,13 @@ impl Api {
         let controller = Arc::new(opened.unwrap());
         let listener = Listener::bind(&scratch.0.join("socket")).unwrap();
         let (end, ended) = oneshot::channel();
-        let serving = api::serve_within(listener, controller, access, settings, async move {
+        let served = Arc::clone(&controller);
+        let serving = api::serve_within(listener, served, access, settings, async move {
             // A test that is over wants no answer.
             let _ = ended.await;
         });
         let served = Some(tokio::spawn(serving));
-        Self { scratch, end: Some(end), served }
+        Self { scratch, controller, end: Some(end), served }
     }
 
     fn socket(&self) -> PathBuf {

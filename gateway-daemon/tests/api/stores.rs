@@ -142,10 +142,10 @@ async fn a_store_that_fails_makes_every_route_say_what_is_wrong() {
         api.declare(site("cloud")).await;
         *store.with.lock().unwrap() = Some(error);
         for (method, path) in conform::routes() {
-            if path == "/v1/openapi.json" {
+            if ["/v1/openapi.json", "/v1/identity"].contains(&path.as_str()) {
                 continue;
             }
-            let path = path.replace("{kind}/{name}", "site/cloud");
+            let path = path.replace("{kind}/{name}", "site/cloud").replace("{name}", "a");
             let body = match path.as_str() {
                 "/v1/apply" => services("web", 1, "", 80),
                 "/v1/delete" => r#"{"resources": [{"kind": "site", "name": "cloud"}]}"#.to_owned(),

@@ -32,7 +32,7 @@ fn tables_have_the_columns_of_their_kind() {
         "{told:?}"
     );
     let told = lines(&deployment.ctl(&["get", "gw"]).ok());
-    assert!(told[1].starts_with("cloud-gw cloud 192.0.2.1:51820 absent -/"), "{told:?}");
+    assert!(told[1].starts_with("cloud-gw cloud 192.0.2.1:51820 active absent -/"), "{told:?}");
     let wide = lines(&deployment.ctl(&["get", "site", "-o", "wide"]).ok());
     assert!(wide[0].ends_with("APPLIED TRANSIT CLIENT PRESENCE HUB LABELS REVISION"), "{wide:?}");
     assert!(wide[2].contains("240.0.16.0/20 10.0.0.250 - tier=edge"), "{wide:?}");

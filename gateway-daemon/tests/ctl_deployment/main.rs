@@ -6,6 +6,7 @@
 mod begin;
 mod changes;
 mod listing;
+mod members;
 #[path = "../common/scratch.rs"]
 mod scratch;
 mod stores;

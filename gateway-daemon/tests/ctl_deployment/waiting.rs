@@ -8,7 +8,7 @@ use gateway_daemon::controller::{Controller, Identity, Report};
 use super::{Deployment, three_sites};
 
 /// A gateway that says of each share that it has applied it.
-async fn gateway(controller: Arc<Controller>, identity: Identity) {
+pub(crate) async fn gateway(controller: Arc<Controller>, identity: Identity) {
     let mut connection = controller.connect(identity).await.unwrap();
     loop {
         let revision = connection.orders().revision;
@@ -19,7 +19,7 @@ async fn gateway(controller: Arc<Controller>, identity: Identity) {
     }
 }
 
-fn identities() -> Vec<Identity> {
+pub(crate) fn identities() -> Vec<Identity> {
     let text = std::fs::read_to_string(three_sites().join("sites.yaml")).unwrap();
     let declared = gateway_control::resource::read(&text).unwrap().into_iter();
     let gateways = declared.filter_map(|it| match it.resource {

@@ -1,5 +1,7 @@
 //! The command lines of what is done to a deployment.
 
+mod members;
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,10 +9,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 use gateway_control::model::{
-    ClientsAs, Endpoint, GatewayName, InterfaceName, Network, PortSpec, PresencePool, PublicKey,
-    ServiceId, SiteName, TransitBlock, Weight,
+    ClientsAs, Endpoint, InterfaceName, Network, PortSpec, PresencePool, ServiceId, SiteName,
+    TransitBlock, Weight,
 };
 use gateway_control::resource::{ExposureName, LabelKey, LabelValue, PolicyName, Role, Selector};
+
+pub(super) use members::{CreateGateway, CreateToken, DecideGateway, GatewayCommand, TokenCommand};
 
 /// What to do to a deployment.
 #[derive(Debug, Subcommand)]
@@ -52,6 +56,11 @@ pub enum Verb {
     /// Gateways of the deployment.
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// Tokens, by which hosts join the deployment.
+    ///
+    /// `get tokens` lists them, and `delete token NAME` withdraws one.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Publish a service to sites: there it gets a local address. Nobody may use it until a policy allows it.
     Expose(ExposeArguments),
     /// Allow clients of sites to use a service.
@@ -227,13 +236,6 @@ pub enum ServiceCommand {
     Create(CreateService),
 }
 
-/// `gateway`.
-#[derive(Debug, Subcommand)]
-pub enum GatewayCommand {
-    /// Declare a gateway. With -o yaml or json, print it instead.
-    Create(CreateGateway),
-}
-
 /// `event`.
 #[derive(Debug, Subcommand)]
 pub enum EventCommand {
@@ -301,28 +303,6 @@ pub struct CreateService {
         required = true
     )]
     pub backends: Vec<BackendArgument>,
-    /// What it is selected by. Can be given several times.
-    #[arg(long = "label", value_name = "KEY=VALUE")]
-    pub labels: Vec<Pair>,
-    /// How.
-    #[command(flatten)]
-    pub change: NewArguments,
-}
-
-/// `gateway create`.
-#[derive(Args, Clone, Debug)]
-pub struct CreateGateway {
-    /// Its name.
-    pub name: GatewayName,
-    /// Its site.
-    #[arg(long)]
-    pub site: SiteName,
-    /// Its link's public key.
-    #[arg(long, value_name = "KEY")]
-    pub public_key: PublicKey,
-    /// Where other gateways dial it; it dials them if left out. Can be given several times.
-    #[arg(long = "endpoint", value_name = "ADDRESS:PORT")]
-    pub endpoints: Vec<Endpoint>,
     /// What it is selected by. Can be given several times.
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<Pair>,

@@ -46,7 +46,7 @@ impl Session {
     /// Waits until gateways have in force what a change did, if that is asked for.
     async fn wait_for(&self, outcome: Outcome, waiting: WaitArguments) -> Result<()> {
         let Some(patience) = waiting.wait else { return Ok(()) };
-        let awaited = match outcome.revision {
+        let mut awaited = match outcome.revision {
             Some(revision) => {
                 let gateways = outcome.gateways.into_iter().filter(|it| it.gateway.is_some());
                 Awaited::new(Some(revision), gateways.map(|it| it.site))
@@ -54,7 +54,7 @@ impl Session {
             // It was declared before, but may not be in force yet.
             None => Awaited::new(None, self.sites_of(&outcome.resources).await?),
         };
-        wait(&self.client, awaited, patience.0).await
+        wait(&self.client, &mut awaited, patience.0).await
     }
 
     /// The sites whose gateways have a part in resources.
@@ -90,9 +90,7 @@ impl Session {
     /// Says what a change did.
     fn tell(&self, outcome: Outcome, dry_run: bool) -> Result<()> {
         if self.output == Output::Name {
-            let names = outcome.resources.iter().map(|fate| named(fate) + "\n");
-            say(&names.collect::<String>())?;
-            return Ok(());
+            return names(&outcome);
         }
         Ok(print(&Told { outcome, dry_run }, self.output.form()?)?)
     }
@@ -102,10 +100,19 @@ impl Session {
         if self.prints(resource)? {
             return Ok(());
         }
+        self.is_free(resource).await?;
+        let NewArguments { dry_run, manager, waiting } = arguments.clone();
+        let change = ChangeArguments { dry_run, force: false, manager };
+        let outcome = self.declare(resource, &change).await?;
+        self.wait_for(outcome, waiting).await
+    }
+
+    /// Fails if there is a resource of this one's name already.
+    pub(super) async fn is_free(&self, resource: &Resource) -> Result<()> {
         let Reference { kind, name } = kinds::of_key(&resource.key());
         match self.client.view(&kind, &name).await {
-            Err(error) if is_not_found(&error) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if is_not_found(&error) => Ok(()),
+            Err(error) => Err(error.into()),
             Ok(_) => {
                 let key = resource.key();
                 bail!(
@@ -113,10 +120,6 @@ impl Session {
                 );
             }
         }
-        let NewArguments { dry_run, manager, waiting } = arguments.clone();
-        let change = ChangeArguments { dry_run, force: false, manager };
-        let outcome = self.declare(resource, &change).await?;
-        self.wait_for(outcome, waiting).await
     }
 
     /// Prints what would be applied, if the output is one for that.
@@ -135,10 +138,19 @@ impl Session {
         resource: &impl Serialize,
         change: &ChangeArguments,
     ) -> Result<Outcome> {
-        let body = serde_json::to_string(resource)?;
-        let outcome = self.sent(&Files::default(), body, &query(change)).await?;
+        let outcome = self.declared(resource, change).await?;
         self.tell(outcome.clone(), change.dry_run)?;
         Ok(outcome)
+    }
+
+    /// Declares a resource, and says nothing of it.
+    pub(super) async fn declared(
+        &self,
+        resource: &impl Serialize,
+        change: &ChangeArguments,
+    ) -> Result<Outcome> {
+        let body = serde_json::to_string(resource)?;
+        self.sent(&Files::default(), body, &query(change)).await
     }
 
     /// Sets and removes labels.
@@ -277,6 +289,12 @@ pub(super) fn imported(arguments: &ImportArguments) -> Result<Vec<Resource>> {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         UsageError::Content(errors.join("\n")).into()
     })
+}
+
+/// Prints the resources of a change by kind and name.
+pub(super) fn names(outcome: &Outcome) -> Result<()> {
+    let names = outcome.resources.iter().map(|fate| named(fate) + "\n");
+    Ok(say(&names.collect::<String>())?)
 }
 
 fn query(change: &ChangeArguments) -> ApplyQuery {

@@ -10,6 +10,7 @@
 //! | get, change | the calls: those that look, those that change |
 //! | rows, related, describe, fields, outcome, status | the answers, pure: from what was read to text |
 //! | wait | until gateways have applied a change |
+//! | members | tokens, and what is decided about gateways |
 //! | edit, init, backup | the operator's editor, the first files, the store's backup |
 //! | usage | what is wrong with a command line or a file |
 
@@ -24,6 +25,7 @@ mod files;
 mod get;
 mod init;
 mod kinds;
+mod members;
 mod outcome;
 mod related;
 mod rows;
@@ -42,8 +44,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 pub(super) use arguments::Verb;
-use arguments::{EventCommand, GatewayCommand, ServiceCommand, SiteCommand};
+use arguments::{EventCommand, GatewayCommand, ServiceCommand, SiteCommand, TokenCommand};
 use describe::EventList;
+use members::Decision;
 use usage::UsageError;
 pub(crate) use usage::is_usage;
 
@@ -142,6 +145,10 @@ fn check_output(verb: &Verb, output: Output) -> Result<()> {
             | Verb::Gateway(_)
     );
     match output {
+        Output::Yaml if matches!(verb, Verb::Token(_)) => {
+            let remedy = "leave it out, or take json";
+            Err(UsageError::Output { found: "yaml", remedy }.into())
+        }
         Output::Table | Output::Json | Output::Yaml => Ok(()),
         Output::Wide | Output::Name if matches!(verb, Verb::Get(_)) => Ok(()),
         Output::Name if is_change => Ok(()),
@@ -171,6 +178,9 @@ impl Session {
             Verb::Gateway(GatewayCommand::Create(it)) => {
                 self.create(&build::gateway(&it)?, &it.change).await?;
             }
+            Verb::Gateway(GatewayCommand::Accept(it)) => self.decide(Decision::Accept, &it).await?,
+            Verb::Gateway(GatewayCommand::Revoke(it)) => self.decide(Decision::Revoke, &it).await?,
+            Verb::Token(TokenCommand::Create(it)) => self.create_token(&it).await?,
             Verb::Expose(it) => self.create(&build::exposure(&it)?, &it.change).await?,
             Verb::Allow(it) => self.create(&build::policy(&it)?, &it.change).await?,
             Verb::Label(arguments) => self.label(&arguments).await?,

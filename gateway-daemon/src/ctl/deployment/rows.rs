@@ -71,8 +71,10 @@ const GATEWAY: &[Column] = &[
     NAME,
     column("site", 16, |view, _| text(view, "site")),
     column("endpoints", 22, |view, _| list(view, "endpoints")),
+    column("standing", 8, |view, _| standing(view)),
     column("state", 8, |view, _| own(view).map_or_else(|| "-".into(), |it| progress(it.state))),
     column("applied/wanted", 14, |view, _| own(view).map_or_else(|| "-".into(), lag)),
+    wide("why", 48, |view, _| or_dash(why(view))),
     wide("public key", 44, |view, _| text(view, "publicKey")),
     LABELS,
     REVISION,
@@ -298,6 +300,23 @@ fn applied(view: &View) -> String {
     }
 }
 
+/// Whether a gateway takes part.
+fn standing(view: &View) -> String {
+    view.spec.get("state").and_then(Value::as_str).unwrap_or("active").to_owned()
+}
+
+/// Why a gateway has not applied what is declared, or takes no part.
+fn why(view: &View) -> Option<&String> {
+    let idle = || {
+        let condition = view.status.conditions.iter().find(|it| it.name == "Applied")?;
+        (condition.status != Truth::True).then_some(&condition.message)
+    };
+    match own(view) {
+        Some(state) => state.why.as_ref(),
+        None => idle(),
+    }
+}
+
 /// How the gateway is that a resource is first of all about.
 fn own(view: &View) -> Option<&GatewayState> {
     let site = match view.kind.as_str() {
@@ -352,8 +371,8 @@ NAME         ROLE  NETWORKS     POOL           GATEWAY    APPLIED
 site/cloud   cloud 10.0.0.0/24  10.0.0.192/26  cloud-gw   yes
 site/edge-a  edge  10.0.0.0/24  10.0.0.192/26  edge-a-gw  Waiting
 
-NAME              SITE   ENDPOINTS        STATE    APPLIED/WANTED
-gateway/cloud-gw  cloud  192.0.2.1:51820  applied  7/7
+NAME              SITE   ENDPOINTS        STANDING STATE    APPLIED/WANTED
+gateway/cloud-gw  cloud  192.0.2.1:51820  active   applied  7/7
 
 NAME                    PORTS                   BACK ENDS               EXPOSED TO
 service/rabbitmq.cloud  tcp/5672,tcp/80->8080   10.0.0.10,10.0.0.11:3   edge-a,tier=edge
@@ -366,6 +385,26 @@ service/rabbitmq.cloud  tcp/5672,tcp/80->8080   10.0.0.10,10.0.0.11:3   edge-a,t
         assert!(text.contains("edge-a [10.0.0.5/32] -> rabbitmq.cloud"), "{text}");
         assert!(text.contains("10.0.0.200"), "{text}");
         assert_eq!(tables(&[], &Known::default(), false), "there are none\n");
+    }
+
+    #[test]
+    fn gateways_that_take_no_part_say_why() {
+        let mut view = sample::views().into_iter().find(|view| view.kind == "Gateway").unwrap();
+        let table = |view: &View, wide| {
+            let text = tables(std::slice::from_ref(view), &Known::default(), wide);
+            text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert!(
+            table(&view, true).starts_with("cloud-gw cloud 192.0.2.1:51820 active applied 7/7 - ")
+        );
+        view.status.gateways[0].why = Some("it is away".to_owned());
+        assert!(table(&view, true).contains(" 7/7 it is away 3p7"));
+        view.spec["state"] = "revoked".into();
+        view.status.gateways.clear();
+        let condition = &mut view.status.conditions[0];
+        (condition.status, condition.message) = (Truth::False, "it was revoked".to_owned());
+        assert_eq!(table(&view, false), "cloud-gw cloud 192.0.2.1:51820 revoked - -");
+        assert!(table(&view, true).contains("revoked - - it was revoked 3p7"));
     }
 
     #[test]

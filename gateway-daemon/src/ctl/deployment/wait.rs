@@ -1,6 +1,6 @@
 //! Waits until gateways have in their kernels what was declared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -18,12 +18,35 @@ pub(super) struct Awaited {
     revision: Option<u64>,
     /// As far as they have been seen.
     sites: BTreeMap<String, Option<GatewayState>>,
+    /// Of these, those that are waited for only while they are connected.
+    connected: BTreeSet<String>,
+    /// Of these, those who took no part before and may still say so.
+    new: BTreeSet<String>,
 }
 
 impl Awaited {
     /// These sites' gateways are to apply this revision, or what they are told.
     pub(super) fn new(revision: Option<u64>, sites: impl IntoIterator<Item = String>) -> Self {
-        Self { revision, sites: sites.into_iter().map(|site| (site, None)).collect() }
+        let sites = sites.into_iter().map(|site| (site, None)).collect();
+        Self { revision, sites, connected: BTreeSet::new(), new: BTreeSet::new() }
+    }
+
+    /// Those of these sites as well, who take part from now on: that one refuses is what it said before.
+    pub(super) fn and_new(mut self, sites: impl IntoIterator<Item = String>) -> Self {
+        for site in sites {
+            self.sites.entry(site.clone()).or_default();
+            self.new.insert(site);
+        }
+        self
+    }
+
+    /// Those of these sites as well, but only while they are connected.
+    pub(super) fn and_connected(mut self, sites: impl IntoIterator<Item = String>) -> Self {
+        for site in sites {
+            self.sites.entry(site.clone()).or_default();
+            self.connected.insert(site);
+        }
+        self
     }
 
     /// Takes note of what a watch of gateways shows.
@@ -41,28 +64,50 @@ impl Awaited {
     }
 
     fn has_applied(&self, state: &GatewayState) -> bool {
-        let wanted = self.revision.unwrap_or(state.wanted);
+        // What one is told that is new may have been the same for long.
+        let revision = self.revision.filter(|_| !self.new.contains(&state.site));
+        let wanted = revision.unwrap_or(state.wanted);
         let is_current = state.state == Progress::Applied && state.wanted >= wanted;
         is_current || state.applied.is_some_and(|applied| applied >= wanted)
     }
 
-    /// How many are done, of how many.
-    fn count(&self) -> (u64, u64) {
-        let done = self.sites.values().flatten().filter(|state| self.has_applied(state)).count();
-        (done as u64, self.sites.len() as u64)
+    /// Whether it is away, and is not waited for.
+    fn is_absent(&self, state: &GatewayState) -> bool {
+        let is_away = matches!(state.state, Progress::Absent | Progress::Missing);
+        let is_awaited = !self.connected.contains(&state.site) || self.new.contains(&state.site);
+        is_away && !is_awaited && !self.has_applied(state)
     }
 
-    /// Whether there is nothing to wait for: all are done, or have refused it.
+    /// How many have applied it.
+    pub(super) fn applied(&self) -> usize {
+        self.sites.values().flatten().filter(|state| self.has_applied(state)).count()
+    }
+
+    /// The gateways that are away, and are not waited for.
+    pub(super) fn absent(&self) -> Vec<String> {
+        let away = self.sites.values().flatten().filter(|state| self.is_absent(state));
+        away.filter_map(|state| state.gateway.clone()).collect()
+    }
+
+    /// How many are done, of how many.
+    fn count(&self) -> (u64, u64) {
+        (self.applied() as u64, self.sites.len() as u64)
+    }
+
+    /// Whether there is nothing to wait for: all are done, have refused it, or are away and not waited for.
     fn is_settled(&self) -> bool {
         self.sites.values().all(|state| {
-            state.as_ref().is_some_and(|it| self.has_applied(it) || it.state == Progress::Refused)
+            state.as_ref().is_some_and(|it| {
+                let refuses = it.state == Progress::Refused && !self.new.contains(&it.site);
+                self.has_applied(it) || refuses || self.is_absent(it)
+            })
         })
     }
 
     /// Those that are not done, a line each.
     fn left(&self) -> Vec<String> {
         let left = self.sites.iter().filter_map(|(site, state)| match state {
-            Some(state) if self.has_applied(state) => None,
+            Some(state) if self.has_applied(state) || self.is_absent(state) => None,
             Some(state) => {
                 let name = state.gateway.as_deref().unwrap_or("without a name");
                 let why = state.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
@@ -75,7 +120,7 @@ impl Awaited {
 }
 
 /// Waits at most so long; fails with the names of those that have not applied it by then.
-pub(super) async fn wait(client: &Client, mut awaited: Awaited, patience: Duration) -> Result<()> {
+pub(super) async fn wait(client: &Client, awaited: &mut Awaited, patience: Duration) -> Result<()> {
     if awaited.sites.is_empty() {
         return Ok(());
     }
@@ -155,5 +200,26 @@ mod tests {
         assert!(!awaited.is_settled());
         awaited.see(&state("a", 4, Some(4), Progress::Applied));
         assert!(awaited.is_settled() && awaited.left().is_empty());
+    }
+
+    #[test]
+    fn who_is_away_is_not_waited_for_unless_it_is_new() {
+        let both = || Awaited::new(Some(7), []).and_new(["a".to_owned()]);
+        let both = || both().and_connected(["b".to_owned()]);
+        let mut awaited = both();
+        awaited.see(&state("b", 7, None, Progress::Absent));
+        assert_eq!((awaited.absent(), awaited.is_settled()), (vec!["b-gw".to_owned()], false));
+        for before in [Progress::Absent, Progress::Refused] {
+            awaited.see(&state("a", 7, None, before));
+            assert!(!awaited.is_settled(), "{before:?}");
+            assert_eq!(awaited.left().len(), 1, "{before:?}");
+        }
+        awaited.see(&state("a", 3, Some(3), Progress::Applied));
+        assert_eq!((awaited.applied(), awaited.is_settled(), awaited.left()), (1, true, vec![]));
+        awaited.see(&state("b", 7, Some(6), Progress::Pending));
+        assert!(!awaited.is_settled() && awaited.absent().is_empty(), "it is back");
+        awaited.see(&state("b", 7, None, Progress::Refused));
+        assert!(awaited.is_settled());
+        assert_eq!(awaited.left(), ["gateway b-gw of site b is refused: no room"]);
     }
 }

@@ -36,7 +36,7 @@ pub(super) const KINDS: &[KindPage] = &[
     },
     KindPage {
         name: "Gateway",
-        about: "The Linux host that links a site to others. A site has one. Two gateways with a link between them need an endpoint at one end at least.",
+        about: "The Linux host that links a site to others. A site has one that takes part. Two gateways with a link between them need an endpoint at one end at least.",
         mappings: GATEWAY,
         example: GATEWAY_EXAMPLE,
     },
@@ -140,6 +140,12 @@ const GATEWAY: &[Mapping] = &[Mapping {
             Absent("it dials"),
             "Where others dial it, by UDP: the first that works. Each is that of one gateway. An IPv6 address stands in brackets.",
         ),
+        field(
+            "state",
+            "`active`, `pending` or `revoked`",
+            Default("active"),
+            "Whether it takes part. `pending`: not before `gatewayctl gateway accept`. `revoked`: never again under this name; nothing but deleting it ends that.",
+        ),
     ],
 }];
 
@@ -150,6 +156,7 @@ spec:
   site: cloud
   publicKey: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=
   endpoints: ['192.0.2.1:51820', '[2001:db8::1]:51820']
+  state: active
 ";
 
 const SERVICE: &[Mapping] = &[
