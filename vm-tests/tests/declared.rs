@@ -82,7 +82,7 @@ fn what_a_gateway_cannot_apply_is_told_with_the_reason_and_put_right() -> Result
                 && site["gateway"]["why"].to_string().contains("10.9.0.0/24"))
         })?;
         scenario::edges_call_cloud(lab)?;
-        let described = operator.run(&["describe", "gateway", "edge-b-gw"])?;
+        let described = operator.run(&["describe", "gateway", "edge-b-gw1"])?;
         ensure!(described.contains("10.9.0.0/24"), "{described}");
         operator.apply(&edge.replace("NETWORKS", "10.0.0.0/24"))?;
         operator.wait_applied()?;

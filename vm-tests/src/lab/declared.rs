@@ -21,6 +21,8 @@ const RESOURCES: [(&str, &str); 3] = [
     ("services.yaml", include_str!("../../../policies/examples/demo/services.yaml")),
     ("policies.yaml", include_str!("../../../policies/examples/demo/policies.yaml")),
 ];
+/// The deployment's trust domain.
+pub const TRUST_DOMAIN: &str = "demo.example";
 /// Bound on every gateway having applied what is declared.
 const APPLIED_BOUND: Duration = Duration::from_secs(120);
 
@@ -86,9 +88,7 @@ impl Operator {
         let endpoint = format!("{}:{LINK_PORT}", site.underlay);
         let mut words =
             vec!["gateway", "create", &name, "--site", site.name, "--public-key", public_key];
-        if site.hub {
-            words.extend(["--endpoint", &endpoint]);
-        }
+        words.extend(["--endpoint", &endpoint]);
         self.run(&words).map(drop)
     }
 

@@ -16,7 +16,7 @@ use wireguard_control::{Backend, Device, InterfaceName, Key};
 use super::binaries;
 use super::declared::Places;
 use super::namespace::Namespace;
-use super::plan::{PublicKeys, Rule, SiteFile, SitePlan};
+use super::plan::{PublicKeys, Rule, SEALED, SiteFile, SitePlan};
 use super::process::Process;
 use super::wait::{wait_for, wait_unless_failed};
 
@@ -190,6 +190,40 @@ impl Gateway {
         };
         fs::write(self.site_file(), file.text())
             .with_context(|| format!("write {}", self.site_file().display()))
+    }
+
+    /// Begins the deployment whose controller runs here.
+    pub fn init(&self, trust_domain: &str) -> Result<String> {
+        self.once(&["init", "--trust-domain", trust_domain])
+    }
+
+    /// Joins the deployment that a token is of.
+    pub fn join(&self, token: &str) -> Result<String> {
+        let file = self.directory.join("token");
+        fs::write(&file, token).with_context(|| format!("write {}", file.display()))?;
+        let joined = self.once(&["join", "--token-file", "token"]);
+        fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        joined
+    }
+
+    /// Where its sealed files are.
+    pub fn sealed(&self) -> PathBuf {
+        self.directory.join(SEALED)
+    }
+
+    /// Runs a command of `gatewayd` that ends by itself, in this gateway's directory.
+    fn once(&self, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(binaries::locate(&self.build.program("gatewayd"))?);
+        command.args(words).arg("--config").arg(self.site_file()).current_dir(&self.directory);
+        let output = self.namespace.output(&mut command, CTL_BOUND)?;
+        ensure!(
+            output.status.success(),
+            "gatewayd {words:?} at {}: {}: {}",
+            self.plan.name,
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Makes it use another build from now on.

@@ -163,20 +163,31 @@ impl Lab {
 
     /// Starts the gateways and waits until their links are up.
     pub fn start_gateways(&mut self) -> Result<()> {
-        for site in &mut self.sites {
-            site.gateway.launch()?;
-        }
-        for site in &mut self.sites {
-            site.gateway.wait_ready()?;
-        }
-        if let Some(operator) = &self.operator {
-            operator.declare()?;
-            for site in &self.sites {
-                operator.declare_gateway(site.plan, &site.gateway.public_key())?;
+        match self.operator.clone() {
+            Some(operator) => self.start_deployment(&operator)?,
+            None => {
+                self.sites.iter_mut().try_for_each(|site| site.gateway.launch())?;
+                self.sites.iter_mut().try_for_each(|site| site.gateway.wait_ready())?;
             }
-            operator.wait_applied()?;
         }
         self.sites.iter().try_for_each(|site| site.gateway.wait_for_handshakes(LINK_BOUND))
+    }
+
+    /// Begins a deployment at the hub, lets the other gateways join it, and waits until all have applied it.
+    fn start_deployment(&mut self, operator: &Operator) -> Result<()> {
+        let (hubs, edges): (Vec<_>, Vec<_>) = self.sites.iter_mut().partition(|it| it.plan.hub);
+        for site in hubs {
+            site.gateway.init(declared::TRUST_DOMAIN)?;
+            site.gateway.start()?;
+            operator.declare()?;
+            operator.declare_gateway(site.plan, &site.gateway.public_key())?;
+        }
+        for site in edges {
+            let token = operator.run(&["token", "create", "--site", site.plan.name])?;
+            site.gateway.join(&token)?;
+            site.gateway.start()?;
+        }
+        operator.wait_applied()
     }
 
     /// Starts an HTTP and echo server on every site's server host.

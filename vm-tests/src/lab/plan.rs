@@ -21,6 +21,11 @@ pub const CLIENT_PRESENCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 250);
 /// The port of links that others dial.
 pub const LINK_PORT: u16 = 51820;
 
+/// The port of the controller, by UDP and TCP.
+pub const CONTROLLER_PORT: u16 = 443;
+/// Where a gateway's sealed files are, beside its file.
+pub const SEALED: &str = "sealed";
+
 /// The port of the HTTP servers.
 pub const HTTP_PORT: u16 = 8080;
 /// The port under which the cloud's HTTP server is exposed.
@@ -295,23 +300,22 @@ impl SiteFile<'_> {
         self.write_flows(text)
     }
 
-    /// What only the gateway's host knows, and where the controller is.
+    /// What only the gateway's host knows; at the hub also what the controller is.
     fn write_told(&self, text: &mut String, places: &Places) -> std::fmt::Result {
         let Self { site, instance, .. } = self;
-        let sessions = places.sessions();
         if site.hub {
-            let (store, api) = (places.store(), places.api());
+            let (store, api, sessions) = (places.store(), places.api(), places.sessions());
+            let address = format!("{}:{CONTROLLER_PORT}", site.underlay);
             writeln!(text, "mode = \"controller\"\n\n[store]\npath = {store:?}\n")?;
             writeln!(text, "[api]\nsocket = {api:?}\n")?;
+            writeln!(text, "[controller]\nsocket = {sessions:?}")?;
+            writeln!(text, "listen = [\"{address}\"]\nadvertise = [\"{address}\"]\n")?;
+            writeln!(text, "[gateway]\nname = \"{0}-gw\"\nsite = \"{0}\"", site.name)?;
         } else {
-            writeln!(text, "mode = \"gateway\"\n")?;
+            writeln!(text, "mode = \"gateway\"\n\n[gateway]")?;
         }
-        writeln!(text, "[controller]\nsocket = {sessions:?}\n")?;
-        writeln!(
-            text,
-            "[gateway]\nname = \"{0}-gw\"\nsite = \"{0}\"\ninstance = \"{instance}\"\n",
-            site.name
-        )?;
+        writeln!(text, "instance = \"{instance}\"\n")?;
+        writeln!(text, "[seal]\ndirectory = \"{SEALED}\"\npath = \"seal.key\"\n")?;
         self.write_local(text)?;
         writeln!(text)?;
         self.write_flows(text)
@@ -324,11 +328,10 @@ impl SiteFile<'_> {
             "[[lan]]\ninterface = \"{}\"\nmode = \"{}\"\nnetworks = [\"{CLIENT_NETWORK}\"]\n",
             self.lan, self.mode
         )?;
-        writeln!(
-            text,
-            "[link]\ninterface = \"{}\"\nkind = \"{}\"\nprivate_key_file = \"{}\"",
-            self.instance, self.link_kind, self.private_key_file
-        )?;
+        writeln!(text, "[link]\ninterface = \"{}\"\nkind = \"{}\"", self.instance, self.link_kind)?;
+        if self.places.is_none() || self.site.hub {
+            writeln!(text, "private_key_file = \"{}\"", self.private_key_file)?;
+        }
         if self.site.hub { writeln!(text, "listen_port = {LINK_PORT}") } else { Ok(()) }
     }
 
