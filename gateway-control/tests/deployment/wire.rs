@@ -15,6 +15,9 @@ fn faults_name_the_field() {
     assert!(matches!(Share::decode(&[0xff]), Err(WireError::Message(_))));
     let long = vec![0; MAX_LEN + 1];
     assert_eq!(Share::decode(&long), Err(WireError::TooLong { length: MAX_LEN + 1 }));
+    let many = [0x0a, 0].repeat((1 << 20) + 1);
+    assert_eq!(Share::decode(&many), Err(WireError::TooMany));
+    assert!(Share::decode(&many[2..]).is_ok());
     assert_eq!(Share::decode(&[]), Ok(Share::default()));
     // Field 9 of an item is of a later version.
     assert_eq!(Share::decode(&[0x0a, 2, 0x48, 1]), Ok(Share::default()));

@@ -171,6 +171,26 @@ fn who_says_nothing_or_stops_is_let_go() {
     assert_eq!(pair.gateway_closed().as_deref(), Some(silence));
 }
 
+/// Octets that lead to nothing do not keep a session, and a slow link does not lose one.
+#[test]
+fn a_frame_that_does_not_end_is_no_sign_of_life() {
+    for (piece, is_alive) in [(1, false), (4096, true)] {
+        let mut now = Instant::now();
+        let mut end = ControllerEnd::new(now, Peer::Host, None);
+        end.handle_input(now, &frame(0, &FromGateway::Hello(hello()).encode()));
+        // A frame of 61,440 octets begins.
+        end.handle_input(now, &[0, 0, 0xf0, 0]);
+        for _ in 0..12 {
+            now += Duration::from_secs(10);
+            end.handle_input(now, &vec![0; piece]);
+            end.handle_timeout(now);
+        }
+        let events: Vec<_> = std::iter::from_fn(|| end.poll_event()).collect();
+        let is_over = matches!(events.last(), Some(ControllerEvent::Closed(_)));
+        assert_eq!(is_over, !is_alive, "{piece}: {events:?}");
+    }
+}
+
 #[test]
 fn signs_of_life_keep_a_session_and_renew_the_lease() {
     let lease = Lease::For(Duration::from_secs(60));
@@ -316,8 +336,8 @@ fn orders_that_do_not_agree_end_the_session_or_are_asked_for_anew() {
 fn who_is_led_astray_is_told_the_whole() {
     let now = Instant::now();
     let claimed = Edition::new(share(&links(200)));
-    let hello =
-        Hello { holds: Some(Held { revision: Some(1), digest: claimed.digest() }), ..hello() };
+    let holds = Some(Held { revision: Some(1), digest: claimed.digest() });
+    let hello = Hello { holds, ..hello() };
     let mut end = ControllerEnd::new(now, Peer::Host, None);
     end.handle_input(now, &frame(0, &FromGateway::Hello(hello).encode()));
     let mut more = links(200);
@@ -326,7 +346,8 @@ fn who_is_led_astray_is_told_the_whole() {
     end.set_orders(now, Wanted { revision: Some(2), share: Ok(Arc::clone(&next)) });
     let delta = end.poll_transmit().unwrap();
     assert!(delta.len() < 200, "{}", delta.len());
-    let astray = FromGateway::Taken(Taken { number: 0, holds: None });
+    // It says that it has what the difference began with: another difference would lead nowhere else.
+    let astray = FromGateway::Taken(Taken { number: 0, holds });
     end.handle_input(now, &frame(1, &astray.encode()));
     let whole = end.poll_transmit().unwrap();
     assert!(whole.len() > 2 * delta.len(), "{}", whole.len());

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gateway_control::session::{End, SILENCE};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::SessionError;
@@ -98,8 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, E: End> Driven<S, E> {
             self.stream.shutdown().await?;
             // What comes now is of no interest; but if it were left lying, closing would tear the connection, and
             // the other end might lose the last words (RFC 9293, section 3.6.1).
-            let mut rest = [0; 1024];
-            while self.stream.read(&mut rest).await? > 0 {}
+            while poll_fn(|context| self.discard(context)).await? > 0 {}
             Ok::<(), io::Error>(())
         };
         match timeout(LAST_WORDS, finish).await {
@@ -142,6 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, E: End> Driven<S, E> {
             })
         })
         .await
+    }
+
+    /// Reads what is of no interest; gives how many octets.
+    fn discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut octets = [MaybeUninit::uninit(); READ];
+        let mut octets = ReadBuf::uninit(&mut octets);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut octets))?;
+        Poll::Ready(Ok(octets.filled().len()))
     }
 
     /// Ready when all is sent.
