@@ -14,7 +14,7 @@
 //! |---|---|
 //! | carrier | a connection that carries a session, whichever it is |
 //! | quic, tcp | the two |
-//! | listen, admission, refusal | the controller's door: how many may stand in it, and who was not let in |
+//! | listen, entrance, admission, refusal | the controller's door: how many may stand in it, and who was not let in |
 //! | door | who comes in there: sessions of gateways, and those who join |
 //! | dial, race | how a gateway reaches a controller: all its addresses, until one answers |
 //! | joining | how somebody joins over a connection |
@@ -26,6 +26,7 @@ mod carrier;
 mod dial;
 mod door;
 mod drive;
+mod entrance;
 mod error;
 mod follow;
 mod joining;

@@ -68,6 +68,7 @@ async fn ten_thousand_half_open_connections_keep_no_gateway_out() {
         handshake: Duration::from_secs(600),
         handshakes: 200,
         handshakes_of_one: 20,
+        grace: Duration::from_millis(20),
         ..ListenSettings::default()
     };
     let mut listener = listener_with(settings);

@@ -11,7 +11,10 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::carry::{LONG, Pair};
-use crate::pki::{authority, client_config, client_config_of, dialler, listener, listener_with};
+use crate::pki::{
+    authority, client_config, client_config_of, dialler, listener, listener_with,
+    open_server_config, stranger_config,
+};
 use crate::raw;
 
 /// Waits until so many were refused for that cause, and nobody stands in the door.
@@ -233,5 +236,52 @@ async fn beyond_the_last_session_nobody_gets_in_until_one_is_over() {
     raw::tls(listener.addresses()[0], client_config()).await.unwrap_err();
     refused(&listener, Refusal::Full, 1).await;
     drop(one);
+    still_serves(&mut listener).await;
+}
+
+#[tokio::test]
+async fn who_has_no_certificate_takes_no_place_of_those_who_have() {
+    let settings = ListenSettings {
+        strangers: 4,
+        strangers_of_one: 3,
+        grace: Duration::ZERO,
+        sessions: 1,
+        ..ListenSettings::default()
+    };
+    let any = "127.0.0.1:0".parse().unwrap();
+    let mut listener = Listener::bind(&[any], &open_server_config(), settings).unwrap();
+    let mut strangers = Vec::new();
+    for _ in 0..5 {
+        let mut stranger = raw::tls(listener.addresses()[0], stranger_config()).await.unwrap();
+        stranger.write_all(b"hello").await.unwrap();
+        let mut carried = timeout(LONG, listener.accept()).await.unwrap().unwrap();
+        assert!(carried.certificates().is_empty());
+        carried.read_exact(&mut [0; 5]).await.unwrap();
+        strangers.push((stranger, carried));
+    }
+    refused(&listener, Refusal::Crowded, 2).await;
+    let soon = Duration::from_millis(100);
+    for (number, (stranger, carried)) in strangers.iter_mut().enumerate() {
+        let stays = number >= 2;
+        assert_eq!(timeout(soon, stranger.read(&mut [0; 8])).await.is_err(), stays, "{number}");
+        assert_eq!(timeout(soon, carried.read(&mut [0; 8])).await.is_err(), stays, "{number}");
+    }
+    still_serves(&mut listener).await;
+}
+
+#[tokio::test]
+async fn who_has_no_certificate_does_not_stay() {
+    let stranger = Duration::from_millis(300);
+    let settings = ListenSettings { stranger, ..ListenSettings::default() };
+    let any = "127.0.0.1:0".parse().unwrap();
+    let mut listener = Listener::bind(&[any], &open_server_config(), settings).unwrap();
+    let mut stream = raw::tls(listener.addresses()[0], stranger_config()).await.unwrap();
+    let mut carried = timeout(LONG, listener.accept()).await.unwrap().unwrap();
+    let closer = carried.closer();
+    assert_eq!(timeout(LONG, closer.closed()).await.unwrap(), "it took too long");
+    let read = timeout(LONG, stream.read(&mut [0; 8])).await.unwrap();
+    assert!(!matches!(read, Ok(1..)), "{read:?}");
+    carried.read(&mut [0; 8]).await.unwrap_err();
+    refused(&listener, Refusal::Late, 1).await;
     still_serves(&mut listener).await;
 }

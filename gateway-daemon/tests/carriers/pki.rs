@@ -12,6 +12,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -57,8 +58,17 @@ fn leaf(
 
 /// A controller's configuration, which asks for a certificate of the CA.
 pub(crate) fn server_config() -> ServerConfig {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(roots(), provider()).build().unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(), provider());
+    server_config_with(verifier.build().unwrap())
+}
+
+/// One that takes those without a certificate too.
+pub(crate) fn open_server_config() -> ServerConfig {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(), provider());
+    server_config_with(verifier.allow_unauthenticated().build().unwrap())
+}
+
+fn server_config_with(verifier: Arc<dyn ClientCertVerifier>) -> ServerConfig {
     let (certificate, key) = leaf(&CA, "presence");
     let builder = ServerConfig::builder_with_provider(provider());
     let mut config = builder
@@ -82,6 +92,19 @@ pub(crate) fn client_config_of(issuer: &CertifiedIssuer<'static, KeyPair>) -> Cl
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(vec![certificate], key)
         .unwrap();
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config
+}
+
+/// The configuration of somebody who has no certificate.
+pub(crate) fn stranger_config() -> ClientConfig {
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(roots(), provider()).build().unwrap();
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_webpki_verifier(verifier)
+        .with_no_client_auth();
     config.alpn_protocols = vec![PROTOCOL.to_vec()];
     config
 }
