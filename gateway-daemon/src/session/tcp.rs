@@ -9,16 +9,21 @@ use std::time::Duration;
 
 use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::carrier::{Carried, CarrierError};
+use super::quic::IDLE;
 
-/// How long the other end may leave octets unacknowledged (TCP_USER_TIMEOUT of tcp(7)): as long as QUIC waits.
+/// How long a gateway may leave octets unacknowledged (TCP_USER_TIMEOUT of tcp(7)).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
+/// After how much silence a gateway's kernel asks whether the controller is there, and how often. How long it waits
+/// for an answer is as long as QUIC does.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// One end of a session's connection.
 #[derive(Debug)]
@@ -52,7 +57,7 @@ pub(super) async fn accept(
     config: Arc<rustls::ServerConfig>,
 ) -> Result<Carried, CarrierError> {
     let peer = stream.peer_addr()?;
-    let socket = Socket::new(stream)?;
+    let socket = Socket::new(stream, UNACKNOWLEDGED)?;
     let accepting = TlsAcceptor::from(config).accept(socket);
     carried(accepting.await.map_err(failed)?.into(), peer)
 }
@@ -63,7 +68,10 @@ pub(super) async fn connect(
     config: Arc<rustls::ClientConfig>,
     name: ServerName<'static>,
 ) -> Result<Carried, CarrierError> {
-    let socket = Socket::new(TcpStream::connect(to).await?)?;
+    let stream = TcpStream::connect(to).await?;
+    let keepalive = TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_EVERY);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let socket = Socket::new(stream, IDLE)?;
     let connecting = TlsConnector::from(config).connect(name, socket);
     carried(connecting.await.map_err(failed)?.into(), to)
 }
@@ -183,9 +191,11 @@ impl AsyncWrite for Tcp {
 }
 
 impl Socket {
-    fn new(stream: TcpStream) -> io::Result<Self> {
+    /// `patience` is how long the other end may leave octets unacknowledged. Where it is asked whether it is there, it
+    /// takes the place of a count of questions (tcp(7), TCP_USER_TIMEOUT).
+    fn new(stream: TcpStream, patience: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        SockRef::from(&stream).set_tcp_user_timeout(Some(patience))?;
         Ok(Self(Arc::new(stream)))
     }
 }

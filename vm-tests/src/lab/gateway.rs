@@ -239,8 +239,13 @@ impl Gateway {
 
     /// Starts `gatewayd`, without waiting.
     pub fn launch(&mut self) -> Result<()> {
+        self.launch_with(&self.site_file())
+    }
+
+    /// Starts `gatewayd` on another file, without waiting.
+    pub fn launch_with(&mut self, file: &Path) -> Result<()> {
         self.drain_notices();
-        let mut command = self.daemon(&self.site_file())?;
+        let mut command = self.daemon(file)?;
         command.env("NOTIFY_SOCKET", self.directory.join("notify"));
         let title = format!("gatewayd of {}", self.plan.name);
         self.process = Some(self.namespace.spawn(&title, &mut command, &self.log_file())?);

@@ -11,6 +11,7 @@ pub mod declared;
 pub mod dns;
 pub mod failover;
 pub mod gateway;
+pub mod members;
 pub mod name;
 pub mod namespace;
 pub mod plan;

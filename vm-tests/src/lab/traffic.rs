@@ -118,6 +118,11 @@ pub struct Download {
 }
 
 impl Download {
+    /// Lets reading fail once nothing has come for so long.
+    pub fn stop_after(&self, silence: Duration) -> Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(silence)).context("set a time-out")
+    }
+
     /// Asks for `path` and reads the answer's head.
     pub fn open(server: SocketAddrV4, path: &str) -> Result<Self> {
         let mut stream = connect(server)?;

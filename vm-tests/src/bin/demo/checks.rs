@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use vm_tests::lab::dns;
 use vm_tests::lab::failover;
 use vm_tests::lab::gateway::Choices;
+use vm_tests::lab::members;
 use vm_tests::lab::name::LabName;
 use vm_tests::lab::plan::{
     CLIENT_PRESENCE, CLOUD, DNS, EDGE_A, EDGE_B, RABBITMQ, SERVER, SITES, SitePlan,
@@ -29,9 +30,10 @@ pub(crate) fn run(name: LabName) -> Result<ExitCode> {
     let mut lab = Lab::network_claimed_elsewhere(name.clone(), choices)?;
     let server = lab.site(&CLOUD).server.clone();
     let mut broker = Broker::launch(&server, SERVER, lab.directory("rabbitmq"))?;
-    let gateways = report.check("start a gatewayd in each site, and declare what exists", || {
+    let gateways = report.check("begin a deployment, and let each edge's gateway join it", || {
         lab.start_gateways()?;
-        Ok("gatewayctl apply -f policies/examples/demo; every gateway has it, every link is up"
+        Ok("gatewayd init; gatewayctl apply -f policies/examples/demo; gatewayctl token create and \
+            gatewayd join for each edge; every gateway has it, every link is up"
             .to_owned())
     });
     if gateways {
@@ -107,6 +109,20 @@ fn show(report: &mut Report, lab: &mut Lab, broker: &Broker) -> Result<()> {
     report.part("A new service");
     report.check("edge A's agent is exposed to edge B by one command", || {
         scenario::exposed_and_withdrawn(lab)
+    });
+
+    report.part("Life without the controller, and by another way to it");
+    report.check("the controller is killed, and an edge's gateway starts from nothing", || {
+        members::edge_starts_without_the_controller(lab)
+    });
+    report.check("UDP to the controller is blocked at edge A", || {
+        members::session_comes_back_over_tcp(lab)
+    });
+
+    report.part("Thrown out");
+    report.check("edge B is revoked in a download", || members::revoked_in_a_download(lab));
+    report.check("edge A's disk is copied, and the copy runs", || {
+        members::a_copied_disk_locks_both(lab)
     });
 
     report.part("A back end that dies");
