@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use gateway_control::deployment::allocation::COOLING;
 use gateway_control::resource::read;
 use gateway_control::session::{
-    End as _, FROM_GATEWAY_MAX_LEN, FromGateway, GatewayEnd, Hello, Report as Said, VERSION,
+    End as _, FROM_GATEWAY_MAX_LEN, FromGateway, GatewayEnd, Hello, Peer, Report as Said, VERSION,
 };
 use gateway_daemon::api::Listener;
 use gateway_daemon::api::wire::Progress;
 use gateway_daemon::controller::{Author, Controller, Identity, Orders, Report};
-use gateway_daemon::session::{Sessions, follow};
+use gateway_daemon::session::{Sessions, attend, follow};
 use gateway_daemon::store::Store;
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
 use scratch::Scratch;
@@ -234,4 +234,14 @@ async fn what_is_no_gateway_is_let_go_and_others_are_served() {
     let _ = timeout(BOUND, second.read_to_end(&mut rest)).await.expect("replaced in time");
     follower.report.send(Report { links_up: Some(3), ..Report::default() }).unwrap();
     known(&one, |state, _| state == Progress::Pending).await;
+}
+
+/// Thousands of them are to be in one process, most of them at rest.
+#[tokio::test]
+async fn a_session_is_small() {
+    let scratch = Scratch::new();
+    let one = controller(&scratch).await;
+    let (near, _far) = UnixStream::pair().unwrap();
+    let session = attend(near, Peer::Host, None, None, &one);
+    assert!(size_of_val(&session) <= 8 << 10, "{}", size_of_val(&session));
 }
