@@ -16,6 +16,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::Confinement;
+
 /// Where the run directories of all instances are.
 pub const RUN_DIRECTORY: &str = "/run/presence";
 
@@ -183,6 +185,21 @@ impl Instance {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
+    /// Notes what its daemon has given up; `None` for one that runs with all rights.
+    pub fn record_confinement(
+        &self,
+        confinement: Option<&Confinement>,
+    ) -> Result<(), InstanceError> {
+        let path = self.confinement_file();
+        let text = serde_json::to_string_pretty(&confinement).map_err(io::Error::from);
+        self.write(&path, &text.map_err(self.failed("write", &path))?)
+    }
+
+    /// What its daemon has given up; `None` where there is no record of it, or it runs with all rights.
+    pub fn recorded_confinement(&self) -> Option<Confinement> {
+        serde_json::from_str(&fs::read_to_string(self.confinement_file()).ok()?).ok()?
+    }
+
     /// Removes the run directory with everything in it.
     pub fn remove(&self) -> Result<(), InstanceError> {
         match fs::remove_dir_all(&self.directory) {
@@ -208,6 +225,10 @@ impl Instance {
 
     fn repairs_file(&self) -> PathBuf {
         self.directory.join("repairs.json")
+    }
+
+    fn confinement_file(&self) -> PathBuf {
+        self.directory.join("confinement.json")
     }
 
     fn modes_file(&self) -> PathBuf {

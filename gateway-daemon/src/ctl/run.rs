@@ -224,7 +224,11 @@ impl Place {
                 on: tables.settings.adopt != 0,
                 seconds: model.map(|model| model.flows().grace.seconds()),
             },
-            daemon: Daemon { running: pid.is_some(), pid },
+            daemon: Daemon {
+                running: pid.is_some(),
+                pid,
+                confinement: self.instance.recorded_confinement().filter(|_| pid.is_some()),
+            },
             unserved: unserved(model, &attachments),
             attachments,
             link: status::Link {

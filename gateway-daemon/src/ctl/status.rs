@@ -6,6 +6,7 @@ use super::backends::Backends;
 use super::links::Links;
 use super::print::{Answer, or_dash, pairs, table};
 use crate::instance::Repairs;
+use crate::sandbox::Confinement;
 
 /// A gateway as a whole.
 #[derive(Debug, Serialize)]
@@ -58,6 +59,8 @@ pub(crate) struct Daemon {
     pub running: bool,
     /// Its process id.
     pub pid: Option<u32>,
+    /// What it has given up; none if it runs with all rights.
+    pub confinement: Option<Confinement>,
 }
 
 /// The time of grace after a start without flows.
@@ -160,6 +163,12 @@ impl Status {
                 "gatewayd does not run: traffic goes on, but nothing follows changes and flows are \
                  not swept",
                 "start it with the instance's site file",
+            ));
+        }
+        if self.daemon.running && self.daemon.confinement.is_none() {
+            problems.push(Problem::new(
+                "gatewayd runs with all rights that it was started with",
+                "start it without --sandbox off",
             ));
         }
         if self.grace.on && !self.daemon.running {
@@ -271,6 +280,7 @@ impl Answer for Status {
             ("gateway", or_dash(self.gateway.as_ref())),
             ("instance", self.instance.clone()),
             ("gatewayd", daemon),
+            ("confined", or_dash(self.daemon.confinement.as_ref())),
             ("map abi", self.abi.to_string()),
             ("generation", self.generation.to_string()),
             (
@@ -374,6 +384,11 @@ mod tests {
         (address, Backends::of(&tables, &[], &known))
     }
 
+    fn confinement() -> Confinement {
+        let capabilities = vec!["CAP_BPF".into(), "CAP_NET_ADMIN".into()];
+        Confinement { capabilities, landlock: Some(7), seccomp: true }
+    }
+
     fn status() -> Status {
         Status {
             instance: "edge-a".into(),
@@ -382,7 +397,7 @@ mod tests {
             abi: 4,
             generation: 3,
             grace: Grace { on: false, seconds: Some(120) },
-            daemon: Daemon { running: true, pid: Some(77) },
+            daemon: Daemon { running: true, pid: Some(77), confinement: Some(confinement()) },
             attachments: vec![Attached {
                 interface: "lan0".into(),
                 program: "lan_ingress".into(),
@@ -413,6 +428,8 @@ mod tests {
         let text = status().judged(Ok(&Links::of(&[], None, None, 0)), &Backends::default()).text();
         assert!(text.ends_with("no problems\n"), "{text}");
         assert!(text.contains("gatewayd    running (process 77)\n"), "{text}");
+        let confined = "files by Landlock 7, calls by seccomp, CAP_BPF CAP_NET_ADMIN";
+        assert!(text.contains(&format!("confined    {confined}\n")), "{text}");
         assert!(text.contains("grace       off\n"), "{text}");
         assert!(text.contains("presence up, mtu 1420, 1 of 1 peers up"), "{text}");
         assert!(text.contains("yes     after it watcher (tcx, program 9)  it says so"), "{text}");
@@ -423,7 +440,7 @@ mod tests {
         let mut status = status();
         status.generation = 0;
         status.grace.on = true;
-        status.daemon = Daemon { running: false, pid: None };
+        status.daemon = Daemon { running: false, pid: None, confinement: None };
         status.attachments[0].active = false;
         status.link.up = false;
         status.counts.flows = 1024;

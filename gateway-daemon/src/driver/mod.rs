@@ -51,6 +51,9 @@ pub fn run(config: &Path, sandbox: Setting) -> Result<()> {
         host::check()?;
         // What is confined can mount nothing.
         require_file_system(Path::new(BPFFS))?;
+        if sandbox == Setting::On {
+            sandbox::start_mounter()?;
+        }
     }
     match sandbox::enter(sandbox, &role)? {
         Some(confinement) => tell_confinement(&confinement),
@@ -131,6 +134,7 @@ impl Loop {
         let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let events = InterfaceEvents::subscribe()?;
         let underlay = UnderlayEvents::subscribe()?;
+        instance.record_confinement(sandbox::in_force())?;
         let host = LinkHost::of_this_process(instance.directory().to_path_buf())
             .context("cannot find gatewayd's own executable")?;
         // One place each: what is told a second time before it was heard is the same news.

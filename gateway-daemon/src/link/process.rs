@@ -211,7 +211,7 @@ fn spawn(interface: &InterfaceName, host: &LinkHost, log: &Path) -> Result<Child
 fn program(host: &LinkHost) -> PathBuf {
     let running = PathBuf::from("/proc/self/exe");
     let file = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    match sandbox::is_in_force() && file(&host.program) != file(&running) {
+    match sandbox::in_force().is_some() && file(&host.program) != file(&running) {
         true => running,
         false => host.program.clone(),
     }

@@ -59,15 +59,17 @@ pub enum Setting {
 
 /// What this process was told; what it starts is told the same.
 static SETTING: OnceLock<Setting> = OnceLock::new();
+/// What is in force for the whole of this process.
+static IN_FORCE: OnceLock<Confinement> = OnceLock::new();
 
 /// What this process was told.
 pub fn setting() -> Setting {
     SETTING.get().copied().unwrap_or_default()
 }
 
-/// Whether this process has given up rights.
-pub fn is_in_force() -> bool {
-    SETTING.get() == Some(&Setting::On)
+/// What this process has given up; `None` if nothing.
+pub fn in_force() -> Option<&'static Confinement> {
+    IN_FORCE.get()
 }
 
 impl Setting {
@@ -80,15 +82,17 @@ impl Setting {
     }
 }
 
+/// Starts the process that mounts the BPF file system again, which what is confined cannot. Before [`enter`], by a
+/// daemon with a gateway.
+pub fn start_mounter() -> Result<(), SandboxError> {
+    mounter::start().map_err(failed("start the process that mounts the BPF file system"))
+}
+
 /// Gives up what a daemon with this file does not need. There must be no other thread yet.
 ///
 /// What the kernel cannot do is left out, and said so by what is given back.
 pub fn enter(setting: Setting, role: &Role) -> Result<Option<Confinement>, SandboxError> {
-    let needs = || Needs::of(role);
-    if setting == Setting::On && needs().pins {
-        mounter::start().map_err(failed("start the process that mounts the BPF file system"))?;
-    }
-    confine(setting, needs)
+    confine(setting, || Needs::of(role))
 }
 
 /// Gives up what the process of a userspace link device does not need, of what it was left by the daemon.
@@ -118,6 +122,7 @@ fn confine(
     let calls = calls::restrict(needs.calls)?;
     let confinement = Confinement::observed(files, calls)?;
     confinement.require(needs)?;
+    let _ = IN_FORCE.set(confinement.clone());
     Ok(Some(confinement))
 }
 
