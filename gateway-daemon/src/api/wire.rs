@@ -262,7 +262,7 @@ pub struct Event {
     /// The resource.
     pub about: Reference,
     /// What happened, as one word: `Created`, `Changed`, `Deleted`, and of a gateway also `Accepted`, `Revoked`,
-    /// `Locked`, `Applied`, `Refused`, `Connected` and `Disconnected`.
+    /// `Locked`, `TurnedAway`, `Misbehaved`, `Applied`, `Refused`, `Connected` and `Disconnected`.
     pub reason: String,
     /// What happened, as a sentence.
     pub message: String,

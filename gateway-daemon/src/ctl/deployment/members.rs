@@ -23,6 +23,7 @@ use super::wait::{Awaited, wait};
 use crate::api::wire::{DeploymentIdentity, Fate, Outcome};
 use crate::ctl::Output;
 use crate::ctl::print::{Answer, print, say};
+use crate::sandbox::refuse_dumps;
 
 /// Octets of chance in the name of a token that was given none.
 const CHANCE: usize = 4;
@@ -81,6 +82,7 @@ impl Session {
             let message = "--expires: that time has passed; write one that is ahead, or 1h";
             UsageError::Content(message.to_owned())
         })?;
+        refuse_dumps()?;
         let identity = self.client.identity().await?;
         let name = match name {
             Some(name) => name.clone(),
