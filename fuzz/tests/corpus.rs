@@ -6,9 +6,11 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 /// Every target by the name of its corpus.
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 8] = [
     ("apply", fuzz::apply),
     ("frame", fuzz::frame),
+    ("joining", fuzz::joining),
+    ("leaf", fuzz::leaf),
     ("resources", fuzz::resources),
     ("sealed", fuzz::sealed),
     ("session", fuzz::session),
@@ -68,6 +70,23 @@ fn resources_of_both_kinds_are_there() {
         }
     }
     assert!(read >= 8 && refused >= 10, "{read} read, {refused} refused");
+}
+
+#[test]
+fn certificates_and_tokens_of_both_kinds_are_there() {
+    use gateway_control::identity::{JoinToken, Joined, Joining, Leaf};
+    let all = |corpus: &str| {
+        let files = fs::read_dir(corpora().join(corpus)).unwrap();
+        files.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect::<Vec<_>>()
+    };
+    let leaves = all("leaf");
+    let read = leaves.iter().filter(|it| Leaf::read(it).is_ok()).count();
+    assert!(read >= 1 && leaves.len() - read >= 8, "{read} of {} read", leaves.len());
+    let joining = all("joining");
+    let text = |it: &[u8]| std::str::from_utf8(it).ok().and_then(|it| it.parse::<JoinToken>().ok());
+    assert!(joining.iter().any(|it| text(it).is_some()));
+    assert!(joining.iter().any(|it| Joining::decode(it).is_ok()));
+    assert!(joining.iter().any(|it| matches!(Joined::decode_answer(it), Ok(Ok(_)))));
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | authority | the CA: made once, signs leaves |
 //! | key | a leaf's private key and the request for its certificate |
-//! | leaf | what a certificate says, read under the rules of X.509-SVIDs |
 //! | membership | what a gateway that has joined keeps |
 //! | verify | whom the other end of a connection may be |
 //! | tls | how connections are secured |
@@ -15,14 +14,13 @@
 
 mod authority;
 mod key;
-mod leaf;
 mod membership;
 mod tls;
 mod verify;
 
 pub use authority::{Authority, AuthorityError, SKEW};
+pub use gateway_control::identity::{Leaf, LeafError};
 pub use key::{KeyError, LeafKey};
-pub use leaf::{Leaf, LeafError};
 pub use membership::{Membership, MembershipError};
 pub use tls::{
     Credential, JOIN_PROTOCOL, SESSION_PROTOCOL, ServerCredential, TlsError, client_config,

@@ -18,8 +18,8 @@ use rustls::{
 };
 
 use super::authority::key_of;
-use super::leaf::{Leaf, LeafError};
 use super::tls::{TlsError, provider};
+use super::{Leaf, LeafError};
 
 /// Who may be at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! What a certificate says, read under the rules for leaves of X.509-SVIDs (X509-SVID.md, sections 2 to 4). That the CA
 //! signed it is for the path's validation to find.
 
-use gateway_control::identity::{KeyPin, Serial, SpiffeError, SpiffeId};
 use jiff::Timestamp;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::{KeyPin, Serial, SerialError, SpiffeError, SpiffeId};
 
 /// What a leaf says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub enum LeafError {
     Id(#[from] SpiffeError),
     /// Its serial number says nothing.
     #[error(transparent)]
-    Serial(#[from] gateway_control::identity::SerialError),
+    Serial(#[from] SerialError),
     /// Not at this time.
     #[error(
         "it holds from {} to {}, and this host's clock says {}; set the clock, or if it is right, renew the certificate",
