@@ -15,7 +15,7 @@ use crate::enrolment::{self, now};
 use crate::identity::{
     Authority, AuthorityError, Credential, LeafKey, ServerCredential, Trust, gateways_config,
 };
-use crate::session::{Door, ListenSettings, Listener};
+use crate::session::{Door, ListenSettings, Listener, ResetKey};
 use crate::store::Store;
 
 /// How often it is looked whether the own certificate is due.
@@ -45,8 +45,10 @@ impl Network {
         let credential = credential(&authority, settings)?;
         let own = ServerCredential::new(&credential, authority.certificate().clone())?;
         let tls = gateways_config(trust, settings.grace, Arc::clone(&own))?;
-        let listener = Listener::bind(&settings.listen, &tls, ListenSettings::default())
-            .context("controller.listen")?;
+        let reset_key = Some(ResetKey::of(&authority.pkcs8(), &settings.name.to_string()));
+        let doorway = ListenSettings { reset_key, ..ListenSettings::default() };
+        let listener =
+            Listener::bind(&settings.listen, &tls, doorway).context("controller.listen")?;
         let addresses: Vec<_> = listener.addresses().iter().map(ToString::to_string).collect();
         tracing::info!(
             trust_domain = %authority.trust_domain(), at = addresses.join(", "), "gateways are served"

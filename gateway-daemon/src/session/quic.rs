@@ -164,6 +164,17 @@ impl From<[u8; 32]> for ResetKey {
     }
 }
 
+impl ResetKey {
+    /// The one of the controller of this name, whose secret is this.
+    pub fn of(secret: &[u8], name: &str) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let of = hmac::sign(&key, format!("presence reset key of {name}").as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(of.as_ref());
+        key.into()
+    }
+}
+
 impl fmt::Debug for ResetKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ResetKey")

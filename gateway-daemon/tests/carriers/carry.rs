@@ -19,7 +19,7 @@ pub(crate) struct Pair {
     pub(crate) gateway: Carried,
     pub(crate) controller: Carried,
     /// What keeps QUIC away from it.
-    _relay: Relay,
+    pub(crate) relay: Relay,
 }
 
 impl Pair {
@@ -36,13 +36,13 @@ impl Pair {
         controller.read_exact(&mut hello).await.unwrap();
         assert_eq!(&hello, b"hello");
         assert_eq!((gateway.kind(), controller.kind()), (kind, kind));
-        Self { gateway, controller, _relay: relay }
+        Self { gateway, controller, relay }
     }
 }
 
 async fn carry(kind: CarrierKind) {
     let mut listener = listener();
-    let Pair { gateway, controller, _relay } = Pair::new(kind, &mut listener).await;
+    let Pair { gateway, controller, relay: _relay } = Pair::new(kind, &mut listener).await;
     for end in [&gateway, &controller] {
         assert_eq!(end.protocol(), PROTOCOL);
         assert_eq!(end.certificates().len(), 1);
@@ -85,7 +85,7 @@ async fn tcp_carries_both_ways() {
 /// Closed by the controller from elsewhere while the gateway reads and the controller reads.
 async fn close_at_once(kind: CarrierKind) {
     let mut listener = listener();
-    let Pair { mut gateway, mut controller, _relay } = Pair::new(kind, &mut listener).await;
+    let Pair { mut gateway, mut controller, relay: _relay } = Pair::new(kind, &mut listener).await;
     let closer = controller.closer();
     let read = tokio::spawn(async move { controller.read(&mut [0; 8]).await });
     closer.close(Ending::Refused, "revoked");
@@ -114,7 +114,7 @@ async fn tcp_is_closed_from_elsewhere() {
 /// What was written last arrives, though the end that wrote it is gone after it.
 async fn finish(kind: CarrierKind) {
     let mut listener = listener();
-    let Pair { mut gateway, mut controller, _relay } = Pair::new(kind, &mut listener).await;
+    let Pair { mut gateway, mut controller, relay: _relay } = Pair::new(kind, &mut listener).await;
     let content = vec![7; MUCH];
     let finishing = tokio::spawn(async move {
         controller.write_all(&content).await.unwrap();

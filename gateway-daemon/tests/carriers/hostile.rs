@@ -102,7 +102,7 @@ async fn one_stream_is_all_there_is() {
 #[tokio::test]
 async fn what_nobody_reads_is_not_taken() {
     let mut listener = listener();
-    let Pair { mut gateway, controller: _controller, .. } =
+    let Pair { mut gateway, controller: _controller, relay: _relay } =
         Pair::new(CarrierKind::Quic, &mut listener).await;
     let mut taken = 0;
     while let Ok(written) = timeout(Duration::from_secs(1), gateway.write(&[0; 16 << 10])).await {
