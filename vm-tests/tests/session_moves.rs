@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use vm_tests::lab::Lab;
 use vm_tests::lab::gateway::Choices;
 use vm_tests::lab::name::LabName;
@@ -32,6 +32,7 @@ const TCP_ONLY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(CLOUD.underlay, 44
 /// The address that the gateway has then.
 const MOVED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 const LIFE: Duration = Duration::from_secs(3600);
+const QUIET: Duration = Duration::from_secs(2);
 const BOUND: Duration = Duration::from_secs(20);
 
 #[test]
@@ -107,6 +108,8 @@ async fn steps(
     say(&mut carried).await?;
     seen_from(EDGE_A.underlay, seeing).await?;
     dialler.settled();
+    // Until nothing is on its way that would tell of the new address by itself.
+    sleep(QUIET).await;
 
     edge.ip(&format!("address del {}/24 dev wan0", EDGE_A.underlay))?;
     edge.ip(&format!("address add {MOVED}/24 dev wan0"))?;
