@@ -332,6 +332,29 @@ fn a_gateway_and_what_it_starts_have_what_they_need_and_no_more() -> Result<()> 
     })
 }
 
+#[test]
+fn a_key_elsewhere_is_read_after_a_restart_and_the_log_says_so() -> Result<()> {
+    let elsewhere = Files::new("elsewhere")?;
+    let mut lab = Lab::network(LabName::unique(), Choices::default())?;
+    lab.gateway(&EDGE_A).start()?;
+    lab.during(|lab| {
+        let gateway = lab.gateway(&EDGE_A);
+        let (file, key) = (gateway.site_file(), elsewhere.0.join("link.key"));
+        let text = fs::read_to_string(&file)?;
+        let line = text.lines().find(|line| line.starts_with("private_key_file"));
+        let line = line.context("the site file names a key")?;
+        let before = line.split('"').nth(1).context("the key is quoted")?;
+        let before = file.parent().context("it is in a directory")?.join(before);
+        fs::copy(before, &key)?;
+        let named = format!("private_key_file = {:?}", key.display().to_string());
+        fs::write(&file, text.replace(line, &named))?;
+        let log = gateway.reload()?;
+        ensure!(log.contains("Permission denied") && log.contains("start it again"), "{log}");
+        gateway.end()?;
+        gateway.start()
+    })
+}
+
 /// A controller alone, which serves.
 fn controller(files: &Files) -> Result<Process> {
     let text = fs::read_to_string(files.controller())?;

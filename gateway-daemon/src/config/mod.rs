@@ -22,6 +22,7 @@ pub use seal::SealSettings;
 
 use crate::link::{self, DeviceKey, Dialled, LinksWanted, PrivateKey, WantedPeer};
 use crate::netlink::InterfaceName;
+use crate::sandbox;
 
 /// A site file that was read and makes sense.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct SiteFile {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The site file cannot be read.
-    #[error("site file {}: cannot read it: {reason}; name another with --config", .path.display())]
+    #[error("site file {}: cannot read it: {reason}; name another with --config{}", .path.display(), sandbox::hint(.reason))]
     Read {
         /// The file.
         path: PathBuf,
@@ -74,7 +75,7 @@ pub enum ConfigError {
     /// The private key cannot be read.
     #[error(
         "private key {}: cannot read it: {reason}; make one with `wg genkey` or correct \
-         link.private_key_file", .path.display()
+         link.private_key_file{}", .path.display(), sandbox::hint(.reason)
     )]
     Key {
         /// The file.

@@ -23,9 +23,9 @@ const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 const WRITE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSock | RemoveFile | RemoveDir | Refer
 });
-/// Entries are made, looked at and removed, and not written.
+/// Entries are made, looked at, moved and removed, and not written.
 const PIN: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
-    ReadFile | ReadDir | MakeReg | MakeDir | RemoveFile | RemoveDir
+    ReadFile | ReadDir | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });
 const USE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
 const RUN: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | Execute});

@@ -23,6 +23,7 @@ mod files;
 mod mounter;
 mod needs;
 
+use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -70,6 +71,17 @@ pub fn setting() -> Setting {
 /// What this process has given up; `None` if nothing.
 pub fn in_force() -> Option<&'static Confinement> {
     IN_FORCE.get()
+}
+
+/// What more to do about a file that cannot be read, should it be the sandbox that keeps it away.
+pub fn hint(reason: &io::Error) -> &'static str {
+    match reason.kind() {
+        io::ErrorKind::PermissionDenied if in_force().is_some() => {
+            "; a running gatewayd reads no directories but those that its file named when it was started, so start \
+             it again if this is another"
+        }
+        _ => "",
+    }
 }
 
 impl Setting {

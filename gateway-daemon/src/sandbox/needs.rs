@@ -157,14 +157,10 @@ impl Needs {
         self.readable.extend(NAMES.map(PathBuf::from));
     }
 
+    /// Sealed files, which were made before gatewayd runs by them.
     fn seal(&mut self, directory: &Path, sealer: &Sealer) {
-        make(directory, 0o700);
         self.writable.push(directory.to_owned());
         match sealer {
-            // It is made at the first start.
-            Sealer::File(path) if !path.exists() => {
-                path.parent().into_iter().for_each(|directory| self.write(directory));
-            }
             Sealer::File(path) | Sealer::Passphrase(PassphraseSource::File(path)) => {
                 self.read_beside(path, []);
             }
@@ -187,15 +183,8 @@ impl Needs {
     }
 
     fn write(&mut self, directory: &Path) {
-        make(directory, 0o755);
+        // Made, as a rule is about a directory that is there. Whoever needs it says what is wrong if it cannot be.
+        let _ = fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
         self.writable.push(directory.to_owned());
     }
-}
-
-/// Makes a directory that a rule can be about. Whoever needs it says what is wrong if it cannot be made.
-fn make(directory: &Path, mode: u32) {
-    if let Some(above) = directory.parent() {
-        let _ = fs::create_dir_all(above);
-    }
-    let _ = fs::DirBuilder::new().mode(mode).create(directory);
 }
