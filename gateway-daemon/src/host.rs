@@ -35,6 +35,11 @@ pub enum HostError {
 /// Whether a gateway can run here at all.
 pub fn check() -> Result<(), HostError> {
     permitted()?;
+    kernel()
+}
+
+/// Whether the kernel can carry a gateway.
+pub fn kernel() -> Result<(), HostError> {
     let release = uname().map(|name| name.release().to_string_lossy().into_owned());
     kernel_is_new_enough(&release.unwrap_or_default())?;
     // What cannot be read (no /proc) is not held against the host.

@@ -16,7 +16,7 @@ use gateway_control::Plan;
 use gateway_control::model::{LinkKind, PublicKey, SiteModel};
 use gateway_control::plan::{DevicePlan, DialPlan, PeerPlan};
 use gateway_control::site_file::{self, SiteFileError, ToldGateway};
-pub use network::NetworkSettings;
+pub use network::{GRACE, NetworkSettings};
 pub use role::{ControllerFile, GatewayFile, Place, Role, SESSIONS, SOCKET, STORE, StoreChoice};
 pub use seal::SealSettings;
 

@@ -44,7 +44,8 @@ pub(super) struct RawNetwork {
 }
 
 const LIFE: Duration = Duration::from_secs(86_400);
-const GRACE: Duration = Duration::from_secs(30 * 86_400);
+/// How long after its end a certificate may still be renewed, unless the controller's file says otherwise.
+pub const GRACE: Duration = Duration::from_secs(30 * 86_400);
 const LEASE: Duration = Duration::from_secs(72 * 3600);
 const NAME: &str = "main";
 

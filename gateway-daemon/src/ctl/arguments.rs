@@ -136,6 +136,16 @@ pub enum Command {
     /// Keys and state of this host that are sealed on its disk.
     #[command(subcommand)]
     Seal(SealCommand),
+    /// Look at what this host's gateway or controller needs, and say what is wrong and what to do.
+    ///
+    /// Clock, names and addresses of controllers, firewalls, packet sizes, kernel, certificate, sealed files, store.
+    /// Changes nothing, and shows nobody this host's certificate. Fails (exit code 1) if anything fails; a warning is
+    /// no failure.
+    ///
+    /// gatewayctl doctor --config /etc/presence/presence.toml
+    ///
+    /// Before joining: gatewayctl doctor --config /etc/presence/presence.toml --token-file - < token
+    Doctor(DoctorArguments),
     /// Ask the programs in force what they would do with a packet.
     ///
     /// Changes nothing: no flow is opened, nothing is counted, nothing is sent. The answer goes hop by hop:
@@ -243,6 +253,21 @@ pub enum SealCommand {
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         to: PathBuf,
     },
+}
+
+/// What to look at.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArguments {
+    /// The file that gatewayd runs by; its mode says which side this is.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+    /// The file that holds a token which this host is to join by, - for the standard input. It is looked at and not
+    /// used.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub token_file: Option<PathBuf>,
+    /// The same as -o json.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// About presences.

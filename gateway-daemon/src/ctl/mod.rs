@@ -7,6 +7,7 @@
 //! | run | what each command reads and calls |
 //! | deployment | the commands that ask the controller |
 //! | presences, backends, flows, links, counters, status, maps, trace, explain | the answers, pure: from what was read to rows |
+//! | doctor | what a gateway or a controller needs, looked at and judged |
 //! | seal | what is sealed on this host, and sealing it anew |
 //! | filter, follow | which flows are wanted, and what became of them since the last look; pure |
 //! | watch | the loop of `flow list --follow` |
@@ -18,6 +19,7 @@ mod arguments;
 mod backends;
 mod counters;
 mod deployment;
+pub mod doctor;
 pub(crate) mod entry;
 mod explain;
 mod filter;
@@ -45,6 +47,7 @@ pub use run::run;
 pub(crate) fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<explain::UnknownReason>()
         || error.is::<arguments::UnfitOutput>()
+        || error.is::<doctor::DoctorError>()
         || deployment::is_usage(error)
         || error.is::<filter::FilterError>()
         || error.downcast_ref().is_some_and(trace::TraceError::is_usage)

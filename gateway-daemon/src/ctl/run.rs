@@ -23,6 +23,7 @@ use super::arguments::{
 use super::backends::{self, Backends};
 use super::counters::Counts;
 use super::deployment;
+use super::doctor;
 use super::explain::Explanations;
 use super::filter::Filter;
 use super::flows::Flows;
@@ -50,6 +51,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Status if instance.is_none() && deployment::is_there(controller.as_deref()) => {
             deployment::status(controller, output.form()?)
         }
+        Command::Doctor(arguments) => doctor::run(&arguments, output.form()?),
         command => of_this_host(instance, output.form()?, command).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -191,6 +193,7 @@ impl Place {
             | Command::Reference { .. }
             | Command::Deployment(_)
             | Command::Seal(_)
+            | Command::Doctor(_)
             | Command::Detach { .. } => {}
         }
         Ok(())

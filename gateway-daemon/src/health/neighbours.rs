@@ -6,6 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use futures_util::TryStreamExt as _;
+use ipnet::Ipv4Net;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -61,6 +62,25 @@ impl Neighbours {
             }
         }
         Ok(unresolved)
+    }
+
+    /// Those addresses of a network that somebody has answered for, by the indices of the interfaces.
+    pub async fn answered(
+        &self,
+        within: Ipv4Net,
+    ) -> Result<BTreeSet<(u32, Ipv4Addr)>, NeighbourError> {
+        let mut answered = BTreeSet::new();
+        let request = self.handle.neighbours().get().set_address_family(AddressFamily::Inet);
+        let mut entries = std::pin::pin!(request.execute());
+        while let Some(entry) = entries.try_next().await.map_err(NeighbourError::List)? {
+            use NeighbourState::{Delay, Probe, Reachable, Stale};
+            if let Some(address) = address(&entry).filter(|it| within.contains(it))
+                && matches!(entry.header.state, Reachable | Stale | Delay | Probe)
+            {
+                answered.insert((entry.header.ifindex, address));
+            }
+        }
+        Ok(answered)
     }
 }
 

@@ -6,6 +6,7 @@
 //! | key | a leaf's private key and the request for its certificate |
 //! | membership | what a gateway that has joined keeps |
 //! | verify | whom the other end of a connection may be |
+//! | witness | what a controller shows to whoever only asks |
 //! | tls | how connections are secured |
 //!
 //! What always holds: an identity is the subject of a leaf that the deployment's CA signed, and nothing else in a
@@ -17,6 +18,7 @@ mod key;
 mod membership;
 mod tls;
 mod verify;
+mod witness;
 
 pub use authority::{Authority, AuthorityError, SKEW};
 pub use gateway_control::identity::{Leaf, LeafError};
@@ -27,3 +29,4 @@ pub use tls::{
     gateways_config, joining_config, operators_config,
 };
 pub use verify::{Peers, Trust};
+pub use witness::{Expected, Shown, Witness, inquiring_config};

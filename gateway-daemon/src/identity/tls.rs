@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gateway_control::identity::JoinToken;
 use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
@@ -147,11 +148,18 @@ pub fn client_config(
 /// For somebody who joins.
 pub fn joining_config(token: &JoinToken) -> Result<ClientConfig, TlsError> {
     let pinned = Pinned { trust_domain: token.trust_domain.clone(), authority: token.authority };
+    anonymous_config(Arc::new(pinned))
+}
+
+/// For somebody without a certificate, who takes for a controller whom `verifier` does.
+pub(super) fn anonymous_config(
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, TlsError> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Own)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(pinned))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(unresumed(config, JOIN_PROTOCOL))
 }

@@ -17,6 +17,7 @@
 //! | listen, entrance, admission, refusal | the controller's door: how many may stand in it, and who was not let in |
 //! | door | who comes in there: sessions of gateways, and those who join |
 //! | dial, race | how a gateway reaches a controller: all its addresses, until one answers |
+//! | probe | one handshake, to see what comes of it |
 //! | joining | how somebody joins over a connection |
 //! | keeper | what a gateway keeps beyond its sessions |
 //! | moves | what becomes of it when the host's network changes |
@@ -33,6 +34,7 @@ mod joining;
 mod keeper;
 mod listen;
 mod moves;
+mod probe;
 mod quic;
 mod race;
 mod refusal;
@@ -48,6 +50,7 @@ pub use follow::{Follower, follow};
 pub use joining::{JoinError, ask_to_join};
 pub use keeper::{Keeper, KeeperError, KeptShare, LeaseAccount};
 pub use listen::{ListenSettings, Listener};
+pub use probe::probe;
 pub use quic::ResetKey;
 pub use refusal::{Refusal, Refusals};
 pub use serve::{Credentials, Sessions, attend};

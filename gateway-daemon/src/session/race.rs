@@ -20,7 +20,7 @@ use super::carrier::{Carried, CarrierError, CarrierKind};
 use super::{quic, tcp};
 
 /// What all controllers are called in a handshake. Who they are is in their certificates.
-const NAME: &str = "presence";
+pub(super) const NAME: &str = "presence";
 /// Addresses that are tried at most.
 const MOST: usize = 32;
 
@@ -143,7 +143,7 @@ impl Race<'_> {
     }
 }
 
-fn server_name() -> ServerName<'static> {
+pub(super) fn server_name() -> ServerName<'static> {
     ServerName::try_from(NAME).expect("the name is a DNS label")
 }
 
