@@ -191,13 +191,10 @@ async fn knock(to: SocketAddr, size: u32, patience: Duration) -> io::Result<bool
             Err(error) if error.raw_os_error() == Some(nix::libc::EMSGSIZE) => return Ok(false),
             sent => sent?,
         };
-        match timeout(patience / TRIES, socket.recv(&mut answer)).await {
-            Ok(received) => {
-                if is_answer(&answer[..received?], &packet) {
-                    return Ok(true);
-                }
-            }
-            Err(_) => {}
+        if let Ok(received) = timeout(patience / TRIES, socket.recv(&mut answer)).await
+            && is_answer(&answer[..received?], &packet)
+        {
+            return Ok(true);
         }
     }
     Ok(false)
