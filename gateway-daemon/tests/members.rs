@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_control::identity::{Joined, Joining, Secret, SpiffeId, Standing};
+use gateway_control::identity::{Joined, Joining, Secret, SpiffeId, Standing, Subject};
 use gateway_control::model::GatewayName;
 use gateway_control::resource::{GatewayState, Key, ManagerName, read};
 use gateway_control::session::RefusalKind;
 use gateway_daemon::controller::members::{MemberError, Members};
-use gateway_daemon::controller::{Author, Controller};
+use gateway_daemon::controller::{Author, Controller, Identity};
 use gateway_daemon::identity::{Authority, Leaf, LeafKey};
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
 
@@ -344,4 +344,34 @@ async fn a_deleted_gateway_leaves_nothing_that_its_name_could_claim() {
     assert!(joined.id.to_string().ends_with("/edge-a-gw1"), "{}", joined.id);
     let old = deployment.controller.admit(&leaf, NOW + 1).await.unwrap_err();
     assert_eq!(kind(&old), Some(RefusalKind::Superseded), "{old}");
+}
+
+#[tokio::test]
+async fn who_is_not_accepted_does_not_end_the_session_of_who_is() {
+    let deployment = deployment("pending").await;
+    let (_, leaf) = deployment.joined().await;
+    let identity = |name: &str, key: [u8; 32]| Identity {
+        site: "edge-a".parse().unwrap(),
+        gateway: name.parse().unwrap(),
+        public_key: key.into(),
+    };
+    let mut active = deployment.controller.connect(identity("edge-a-gw1", [1; 32])).await.unwrap();
+    assert!(active.orders().share.is_ok());
+    deployment
+        .apply(
+            "kind: Gateway\nmetadata: {name: edge-a-gw2}\nspec: {site: edge-a, publicKey: \
+             AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=, state: pending}",
+        )
+        .await;
+    let mut pending = deployment.controller.connect(identity("edge-a-gw2", [2; 32])).await.unwrap();
+    assert_eq!(pending.orders().share.unwrap_err().kind, RefusalKind::Pending);
+    let moment = Duration::from_millis(200);
+    assert!(tokio::time::timeout(moment, active.changed()).await.is_err(), "it was told to end");
+    assert!(tokio::time::timeout(moment, pending.changed()).await.is_err());
+    // Once the place is free, who waits for it is to come again.
+    let Subject::Gateway(_, name) = &leaf.id.subject else { panic!("no gateway") };
+    deployment.set(name, GatewayState::Revoked).await;
+    drop(active);
+    let goes_on = tokio::time::timeout(Duration::from_secs(10), pending.changed()).await;
+    assert!(!goes_on.expect("in time"));
 }

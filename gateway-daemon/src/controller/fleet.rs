@@ -84,9 +84,16 @@ pub struct Connection {
     number: u64,
     orders: watch::Receiver<Orders>,
     editions: Editions,
-    /// Of one that came to a site whose gateway is in this process: nobody has anything to tell it.
-    _idle: Option<watch::Sender<Orders>>,
+    /// Of one that came to a site that has its gateway: it waits until that one is gone.
+    idle: Option<Idle>,
     clock: fn() -> u64,
+}
+
+/// What a connection has that waits for its site.
+#[derive(Debug)]
+struct Idle {
+    _orders: watch::Sender<Orders>,
+    news: watch::Receiver<u64>,
 }
 
 /// The share that a site's gateway was told last, and by what it differs from those before: what a gateway missed while
@@ -121,7 +128,22 @@ pub(super) struct Member {
     report: Report,
 }
 
+fn beside_a_resident(site: &SiteName) -> String {
+    format!(
+        "the gateway of site {site} runs in the controller's process, and a site has one; correct gateway.site of \
+         this one, or take [gateway] out of the controller's file"
+    )
+}
+
 impl Member {
+    /// Whether another that comes to this one's site does not take its place: while it is connected, who is of this
+    /// process stays, and who takes part is not displaced by one of another name that does not.
+    fn keeps_out(&self, comes: &Identity, orders: &Orders) -> bool {
+        let takes_part = self.orders.borrow().share.is_ok();
+        let is_idle = self.identity.gateway != comes.gateway && orders.share.is_err();
+        self.is_connected() && (self.resides || takes_part && is_idle)
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.number.is_some()
     }
@@ -210,25 +232,15 @@ impl Fleet {
         inner.connections += 1;
         let number = inner.connections;
         let holder = inner.members.get(&identity.site);
-        if !resides && holder.is_some_and(|it| it.resides && it.is_connected()) {
-            let site = &identity.site;
-            let why = format!(
-                "the gateway of site {site} runs in the controller's process, and a site has one; correct \
-                 gateway.site of this one, or take [gateway] out of the controller's file"
-            );
-            let lack = Lack::nothing(why);
-            let (sender, receiver) = watch::channel(Orders { share: Err(lack), ..orders });
-            let (fleet, _idle) = (Arc::clone(self), Some(sender));
-            let editions = Editions::default();
-            return Connection {
-                fleet,
-                identity,
-                number,
-                orders: receiver,
-                editions,
-                _idle,
-                clock,
+        if let Some(holder) = holder.filter(|it| !resides && it.keeps_out(&identity, &orders)) {
+            let share = match holder.resides {
+                true => Err(Lack::nothing(beside_a_resident(&identity.site))),
+                false => orders.share,
             };
+            let (sender, receiver) = watch::channel(Orders { share, ..orders });
+            let idle = Some(Idle { _orders: sender, news: self.news() });
+            let (fleet, editions) = (Arc::clone(self), Editions::default());
+            return Connection { fleet, identity, number, orders: receiver, editions, idle, clock };
         }
         let editions = holder.map(|it| Arc::clone(&it.editions)).unwrap_or_default();
         let (sender, receiver) = watch::channel(orders);
@@ -250,7 +262,7 @@ impl Fleet {
         drop(inner);
         self.tell();
         let fleet = Arc::clone(self);
-        Connection { fleet, identity, number, orders: receiver, editions, _idle: None, clock }
+        Connection { fleet, identity, number, orders: receiver, editions, idle: None, clock }
     }
 }
 
@@ -291,9 +303,20 @@ impl Connection {
     }
 
     /// Waits until the gateway is to have something else. False once another connection has taken this one's
-    /// place: the same gateway connected again. Cancel safe.
+    /// place: the same gateway connected again; or once the place that this one waits for is free. Cancel safe.
     pub async fn changed(&mut self) -> bool {
-        self.orders.changed().await.is_ok()
+        let Some(idle) = &mut self.idle else { return self.orders.changed().await.is_ok() };
+        loop {
+            // The fleet has the sender.
+            let _ = idle.news.changed().await;
+            let is_kept_out = self.fleet.look(|members| {
+                let holder = members.get(&self.identity.site);
+                holder.is_some_and(|it| it.keeps_out(&self.identity, &self.orders.borrow()))
+            });
+            if !is_kept_out {
+                return false;
+            }
+        }
     }
 
     /// Takes note of what the gateway says of itself.

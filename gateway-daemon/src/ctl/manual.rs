@@ -145,6 +145,8 @@ mod tests {
         assert!(text("gatewayd").contains("SIGHUP"));
         assert!(text("gatewayctl-flow-list").contains("interval"));
         assert!(text("gatewayctl-trace").contains("\\-\\-from\\-site"));
-        assert_eq!(pages.len(), commands(ProgramName::Gatewayctl).len() + 2);
+        let of_both =
+            commands(ProgramName::Gatewayctl).len() + commands(ProgramName::Gatewayd).len();
+        assert_eq!(pages.len(), of_both + 2);
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn serve(file: GatewayFile) -> Result<()> {
     tracing::info!(id = %membership.id, share = kept.is_some(), "this host is a gateway of a deployment");
     let keeper =
         Keeper::new(Arc::clone(&strongbox), membership, Arc::clone(&dialler), kept.as_ref());
-    let orders = kept.as_ref().map(|kept| begin_with(kept));
+    let orders = kept.as_ref().map(begin_with);
     let (told, wire) = Told::joined(&file.path, &own, &file.gateway, link_key, orders)?;
     let looping = Loop::begin(Source::Told(Box::new(told)), instance).await?;
     let mut tasks = JoinSet::new();

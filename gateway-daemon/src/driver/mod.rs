@@ -58,7 +58,9 @@ pub fn run(config: &Path, sandbox: Setting) -> Result<()> {
     match sandbox::enter(sandbox, &role)? {
         Some(confinement) => tell_confinement(&confinement),
         None => {
-            tracing::warn!("gatewayd runs with all rights that it was started with (--sandbox off)")
+            tracing::warn!(
+                "gatewayd runs with all rights that it was started with (--sandbox off)"
+            );
         }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -9,7 +9,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::leaf::Leaf;
+use super::Leaf;
 use super::tls::{TlsError, anonymous_config};
 use super::verify::{Pinned, Trust};
 

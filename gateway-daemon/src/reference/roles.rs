@@ -2,7 +2,7 @@
 //! readers, as those of the site file's page do.
 
 use super::GENERATED;
-use super::configuration::Given::{Absent, Default, Required};
+use super::configuration::Given::{Absent, Default};
 use super::configuration::{Table, key, tables};
 use super::seal;
 
@@ -14,12 +14,14 @@ pub(super) fn page() -> String {
          site. With `mode = \"controller\"` gatewayd keeps what operators declare \
          ([resources](resources.md)) and tells gateways their shares of it; with a `[gateway]` it is the \
          gateway of a site as well, in one process. With `mode = \"gateway\"` it is a gateway that a controller \
-         on the same host tells its share. `gatewayd --config FILE --check` prints what a file comes to.\n\n\
+         tells its share: over the network once `gatewayd join` has made it one, or, with `name` and `site` in \
+         `[gateway]`, by a socket of a controller on the same host. `gatewayd --config FILE --check` prints what a file comes to.\n\n\
          A gateway that is told its share has only what its host alone knows in its file: `[gateway]`, \
          `[[lan]]`, `[host]`, `[link]` and `[flows]` with the keys of the site file's, except `relay` and `next` \
-         of `[link]`, which the controller decides; and `site` in `[gateway]`. It goes on with what it has \
-         while no controller answers. It has nothing in force before it was first told after a start, other than \
-         what is in the kernel still. SIGHUP lets it read its own file again.\n"
+         of `[link]`, which the controller decides; and `site` in `[gateway]`. One that has joined has no \
+         `private_key_file` either: it makes its keys itself and seals them. It goes on with what it has \
+         while no controller answers. One that has joined keeps its share, sealed, and begins with it after a start; one beside its controller \
+         has nothing in force before it was first told, other than what is in the kernel still. SIGHUP lets it read its own file again.\n"
     );
     page.push_str(&tables(CONTROLLER, "\n# `mode = \"controller\"`\n"));
     page.push_str(&tables(GATEWAY, "\n# `mode = \"gateway\"`\n"));
@@ -34,8 +36,18 @@ const TOLD: Table = Table {
     heading: "[gateway]",
     about: "The gateway that runs by this file.",
     keys: &[
-        key("name", Required, "\"cloud-gw\"", "Its name, as it is declared."),
-        key("site", Required, "\"cloud\"", "Its site, as it is declared."),
+        key(
+            "name",
+            Absent("whom `gatewayd join` has made it"),
+            "\"cloud-gw\"",
+            "Its name, as it is declared; required beside a controller, and on its host.",
+        ),
+        key(
+            "site",
+            Absent("as with `name`"),
+            "\"cloud\"",
+            "Its site, as it is declared. Both or neither.",
+        ),
         key(
             "instance",
             Default("\"default\""),
@@ -123,6 +135,42 @@ const CONTROLLER: &[Table] = &[
                 Default("\"86400s\""),
                 "\"2h\"",
                 "How long an address that is no longer used is kept from others.",
+            ),
+            key(
+                "listen",
+                Absent("only gateways of this host"),
+                "[\"0.0.0.0:443\"]",
+                "Where gateways of other hosts are served, by UDP and TCP on the same port.",
+            ),
+            key(
+                "advertise",
+                Absent("required with `listen`"),
+                "[\"controller.example:443\"]",
+                "Where gateways reach the deployment's controllers, this and others: HOST or HOST:PORT.",
+            ),
+            key(
+                "name",
+                Default("\"main\""),
+                "\"east\"",
+                "Its name among the deployment's controllers; part of its certificate.",
+            ),
+            key(
+                "certificate_life",
+                Default("\"86400s\""),
+                "\"12h\"",
+                "How long a gateway's certificate holds. It is renewed at half of that.",
+            ),
+            key(
+                "renewal_grace",
+                Default("\"2592000s\""),
+                "\"7d\"",
+                "How long after the end of its certificate a gateway that was away may still come and renew it.",
+            ),
+            key(
+                "lease",
+                Default("\"259200s\""),
+                "\"24h\"",
+                "How long a gateway that hears of no controller goes on with what it has of other sites; `none` for ever.",
             ),
         ],
     },

@@ -139,9 +139,9 @@ pub fn a_copied_disk_locks_both(lab: &mut Lab) -> Result<String> {
         gateway.end()?;
         let before = gateway.log().len();
         if is_copy {
-            gateway.launch_with(&file)?
+            gateway.launch_with(&file)?;
         } else {
-            gateway.launch()?
+            gateway.launch()?;
         }
         wait_for("it to be locked out", FOUND_BOUND, || {
             Ok(lab.gateway(&EDGE_A).log()[before..].contains("this gateway was revoked"))
