@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus,
-    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetStatus, Scope,
-    make_bitflags,
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
+    PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated,
+    RulesetCreatedAttr as _, RulesetStatus, Scope, make_bitflags,
 };
 
 use gateway_dataplane::BPFFS;
@@ -41,6 +41,12 @@ pub(super) fn restrict(needs: &Needs) -> Result<Option<i32>, SandboxError> {
         }
         (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => None,
     })
+}
+
+/// Whether the kernel restricts files for a process. Nothing is restricted by asking.
+pub fn has_landlock() -> bool {
+    let asked = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    asked.handle_access(AccessFs::Execute).and_then(Ruleset::create).is_ok()
 }
 
 fn ruleset(needs: &Needs) -> Result<RulesetCreated, landlock::RulesetError> {

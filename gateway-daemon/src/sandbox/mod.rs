@@ -32,6 +32,7 @@ use nix::sys::prctl::set_no_new_privs;
 
 pub use confinement::Confinement;
 pub use dumps::{DumpError, refuse_dumps};
+pub use files::has_landlock;
 pub use mounter::{require_bpf_file_system, serve_mounter};
 use needs::Needs;
 

@@ -60,7 +60,7 @@ impl Known {
         let Some(latest) = latest else {
             return Finding::ok(
                 Check::Clock,
-                format!("not behind, by this host's own certificate: {}", moment(now)),
+                format!("not behind, by a certificate that is kept here: {}", moment(now)),
             );
         };
         let ahead = now.saturating_sub(latest);
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn how_far_it_is_off_is_told() {
         for (now, verdict, part) in [
-            (MADE - 200, Verdict::Warn, "behind by 2m"),
+            (MADE - 200, Verdict::Warn, "behind by 3m"),
             (MADE - 7200, Verdict::Fail, "behind by 2h"),
             (0, Verdict::Fail, "behind by 20833d"),
             (MADE + DAY - 60, Verdict::Warn, "ahead by 11h"),

@@ -8,6 +8,7 @@ use nix::sys::utsname::uname;
 
 use super::report::{Check, Finding};
 use crate::host::{self, HostError};
+use crate::sandbox::has_landlock;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -18,8 +19,7 @@ pub(super) struct Features {
     types: bool,
     wireguard: bool,
     tun: bool,
-    /// The security modules in force; `None` if that cannot be read.
-    modules: Option<String>,
+    landlock: bool,
     seccomp: bool,
 }
 
@@ -35,7 +35,7 @@ impl Features {
             types: Path::new("/sys/kernel/btf/vmlinux").exists(),
             wireguard: has_module("wireguard", &release),
             tun: Path::new("/dev/net/tun").exists(),
-            modules: fs::read_to_string("/sys/kernel/security/lsm").ok(),
+            landlock: has_landlock(),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             release,
         }
@@ -43,19 +43,12 @@ impl Features {
 
     /// What every daemon needs.
     pub(super) fn judge(&self) -> Vec<Finding> {
-        let landlock = match &self.modules {
-            Some(modules) if modules.trim().split(',').any(|it| it == "landlock") => {
-                Finding::ok(Check::Kernel, "restricts files for a process (Landlock)")
-            }
-            Some(_) => Finding::warn(
+        let landlock = match self.landlock {
+            true => Finding::ok(Check::Kernel, "restricts files for a process (Landlock)"),
+            false => Finding::warn(
                 Check::Kernel,
                 "has no Landlock in force: gatewayd runs, and may open more files than it needs",
                 "boot with `landlock` in front of the list of the kernel parameter `lsm=`",
-            ),
-            None => Finding::warn(
-                Check::Kernel,
-                "whether Landlock is in force cannot be read in /sys/kernel/security/lsm",
-                "mount securityfs, and run as root",
             ),
         };
         let seccomp = match self.seccomp {
@@ -164,7 +157,7 @@ mod tests {
             types: true,
             wireguard: true,
             tun: true,
-            modules: Some("capability,landlock,yama\n".to_owned()),
+            landlock: true,
             seccomp: true,
         }
     }
@@ -182,8 +175,7 @@ mod tests {
         let without = Features { wireguard: false, tun: false, ..features() };
         assert_eq!(all(&without, LinkKind::Auto), Some(Verdict::Fail));
         for worse in [
-            Features { modules: Some("capability,yama".to_owned()), ..features() },
-            Features { modules: None, ..features() },
+            Features { landlock: false, ..features() },
             Features { seccomp: false, ..features() },
             Features { types: false, ..features() },
         ] {

@@ -215,12 +215,19 @@ pub(super) async fn controller(file: &ControllerFile, settings: &Settings) -> Ve
         let expected = authority.expected();
         let listened = network.listen.iter().map(|listen| {
             let to = controller::reached_at(*listen);
-            look(to, expected.clone(), now, limits)
+            let is_own = controller::is_own(to.ip());
+            let expected = expected.clone();
+            async move {
+                match is_own {
+                    true => Some(look(to, expected, now, limits).await),
+                    false => None,
+                }
+            }
         });
         let (listened, advertised) =
             tokio::join!(join_all(listened), reach(&network.advertise, &expected, now, limits),);
         for (listen, probed) in network.listen.iter().zip(&listened) {
-            findings.extend(of_listener(*listen, probed, daemon_runs, &mut time));
+            findings.extend(of_listener(*listen, probed.as_ref(), daemon_runs, &mut time));
         }
         let (said, probed) = advertised;
         let reached = probed.iter().flat_map(|it| it.both.judge(now).map(|line| line.of(it.to)));
@@ -241,15 +248,15 @@ pub(super) async fn controller(file: &ControllerFile, settings: &Settings) -> Ve
 
 fn of_listener(
     listen: SocketAddr,
-    probed: &Probed,
+    probed: Option<&Probed>,
     daemon_runs: bool,
     time: &mut Time,
 ) -> Vec<Finding> {
-    if !controller::is_own(listen.ip()) {
+    let Some(probed) = probed else {
         let found = "no interface of this host has this address";
         let remedy = "correct controller.listen, or give the address to an interface";
         return vec![Finding::fail(Check::Socket, found, remedy).of(listen)];
-    }
+    };
     let both = [("UDP", &probed.both.udp), ("TCP", &probed.both.tcp)];
     both.into_iter()
         .map(|(word, reached)| {
