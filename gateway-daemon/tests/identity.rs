@@ -241,7 +241,7 @@ const WRONG: [Change; 11] = [
     ("one end", |it| it.extended_key_usages.truncate(1)),
     ("no name", |it| it.subject_alt_names.clear()),
     ("a DNS name", |it| {
-        it.subject_alt_names = vec![SanType::DnsName("a.example".try_into().unwrap())]
+        it.subject_alt_names = vec![SanType::DnsName("a.example".try_into().unwrap())];
     }),
     ("two URIs", |it| it.subject_alt_names.push(SanType::URI(CONTROLLER.try_into().unwrap()))),
     ("another serial", |it| it.serial_number = Some(SerialNumber::from_slice(&[1, 2, 3]))),
