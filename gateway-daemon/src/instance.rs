@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use gateway_control::model::{InstanceName, SiteModel};
 use gateway_control::site_file;
@@ -16,6 +15,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::sandbox::Confinement;
 
 /// Where the run directories of all instances are.
@@ -168,11 +168,10 @@ impl Instance {
 
     /// Notes that something was put back in place.
     pub fn record_repair(&self, what: &str) -> Result<(), InstanceError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let repairs = Repairs {
             count: self.recorded_repairs().count.saturating_add(1),
             last: what.to_owned(),
-            at: now.map_or(0, |since| since.as_secs()),
+            at: clock::now(),
         };
         let path = self.repairs_file();
         let text = serde_json::to_string_pretty(&repairs).map_err(io::Error::from);

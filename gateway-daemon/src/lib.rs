@@ -6,6 +6,7 @@
 //! | [`host`], [`instance`], [`interfaces`] | what is looked at before anything is changed |
 //! | [`gateway`] | bringing a site file in force: link, attach, apply |
 //! | [`driver`] | the daemon's loop: one task owns the gateway, others send it events |
+//! | `clock` | the time of day |
 //! | [`link`], [`netlink`] | the WireGuard device and what is asked of the kernel |
 //! | [`health`] | whether back ends serve |
 //! | [`service_manager`] | readiness, status and watchdog |
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod clock;
 pub mod config;
 pub mod controller;
 pub mod ctl;

@@ -2,6 +2,9 @@
 //! revoked gateways kept out.
 #![allow(clippy::unwrap_used, reason = "a test may fail where a value is not there")]
 
+#[path = "common/scratch.rs"]
+mod scratch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +16,8 @@ use gateway_daemon::controller::members::{MemberError, Members};
 use gateway_daemon::controller::{Author, Controller, Identity};
 use gateway_daemon::identity::{Authority, Leaf, LeafKey};
 use gateway_daemon::store::sqlite::{SqliteSettings, SqliteStore};
+
+use scratch::Scratch;
 
 const NOW: u64 = 1_800_000_000;
 const LIFE: Duration = Duration::from_secs(86_400);
@@ -35,31 +40,20 @@ struct Deployment {
     _scratch: Scratch,
 }
 
-/// A directory of this test's own.
-struct Scratch(std::path::PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn author() -> Author {
     let manager: ManagerName = "root".parse().unwrap();
     Author { manager, force: false }
 }
 
-async fn deployment(name: &str) -> Deployment {
-    let directory =
-        std::env::temp_dir().join(format!("presence-members-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+async fn deployment() -> Deployment {
+    let scratch = Scratch::new();
     let store =
-        SqliteStore::create(&directory.join("store"), SqliteSettings::default()).await.unwrap();
+        SqliteStore::create(&scratch.0.join("store"), SqliteSettings::default()).await.unwrap();
     let controller = Controller::open(Arc::new(store), 0, NOW).await.unwrap();
     let authority = Authority::create("presence.example".parse().unwrap(), NOW).unwrap();
     let controllers = vec!["controller.example".parse().unwrap()];
     controller.enrol(Members { authority, life: LIFE, controllers });
-    let deployment = Deployment { controller: Arc::new(controller), _scratch: Scratch(directory) };
+    let deployment = Deployment { controller: Arc::new(controller), _scratch: scratch };
     deployment.apply(SITES).await;
     deployment
 }
@@ -135,7 +129,7 @@ fn kind(error: &MemberError) -> Option<RefusalKind> {
 
 #[tokio::test]
 async fn a_token_makes_a_gateway_of_its_site() {
-    let deployment = deployment("join").await;
+    let deployment = deployment().await;
     let (key, leaf) = deployment.joined().await;
     let id: SpiffeId = "spiffe://presence.example/site/edge-a/gateway/edge-a-gw1".parse().unwrap();
     assert_eq!((&leaf.id, leaf.key), (&id, key.pin()));
@@ -149,7 +143,7 @@ async fn a_token_makes_a_gateway_of_its_site() {
 
 #[tokio::test]
 async fn what_a_token_is_not_for_it_does_not_do() {
-    let deployment = deployment("tokens").await;
+    let deployment = deployment().await;
     let key = LeafKey::generate().unwrap();
     let said = |result: Result<Joined, MemberError>| result.unwrap_err().to_string();
     assert!(said(deployment.join(9, &key).await).contains("no token has this secret"));
@@ -183,7 +177,7 @@ async fn what_a_token_is_not_for_it_does_not_do() {
 
 #[tokio::test]
 async fn names_in_a_request_name_nobody() {
-    let deployment = deployment("names").await;
+    let deployment = deployment().await;
     deployment.token(1, "site: edge-a, expires: 2030-01-31T18:00:00Z").await;
     let pair = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec!["controller.example".to_owned()]).unwrap();
@@ -202,7 +196,7 @@ async fn names_in_a_request_name_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_a_thousand_who_redeem_a_token_at_once_one_joins() {
-    let deployment = deployment("thousand").await;
+    let deployment = deployment().await;
     deployment.token(1, "site: edge-a, expires: 2030-01-31T18:00:00Z").await;
     let key = LeafKey::generate().unwrap();
     let mut all = tokio::task::JoinSet::new();
@@ -223,7 +217,7 @@ async fn of_a_thousand_who_redeem_a_token_at_once_one_joins() {
 
 #[tokio::test]
 async fn who_waits_to_be_accepted_is_told_so_and_then_accepted() {
-    let deployment = deployment("approve").await;
+    let deployment = deployment().await;
     deployment.token(1, "site: edge-a, expires: 2030-01-31T18:00:00Z, approve: true").await;
     let key = LeafKey::generate().unwrap();
     let joined = deployment.join(1, &key).await.unwrap();
@@ -237,7 +231,7 @@ async fn who_waits_to_be_accepted_is_told_so_and_then_accepted() {
 
 #[tokio::test]
 async fn certificates_follow_one_another() {
-    let deployment = deployment("renew").await;
+    let deployment = deployment().await;
     let (_, first) = deployment.joined().await;
     let next_key = LeafKey::generate().unwrap();
     let second = deployment.renew(&first, &next_key).await.unwrap();
@@ -254,7 +248,7 @@ async fn certificates_follow_one_another() {
 
 #[tokio::test]
 async fn a_copy_that_renews_locks_both() {
-    let deployment = deployment("copy-renews").await;
+    let deployment = deployment().await;
     let (_, first) = deployment.joined().await;
     let second = deployment.renew(&first, &LeafKey::generate().unwrap()).await.unwrap();
     let copy = deployment.renew(&first, &LeafKey::generate().unwrap()).await.unwrap_err();
@@ -268,7 +262,7 @@ async fn a_copy_that_renews_locks_both() {
 
 #[tokio::test]
 async fn a_copy_that_comes_back_later_locks_both() {
-    let deployment = deployment("copy-later").await;
+    let deployment = deployment().await;
     let (_, first) = deployment.joined().await;
     let second = deployment.renew(&first, &LeafKey::generate().unwrap()).await.unwrap();
     deployment.controller.admit(&second, NOW).await.unwrap();
@@ -280,7 +274,7 @@ async fn a_copy_that_comes_back_later_locks_both() {
 
 #[tokio::test]
 async fn a_store_from_a_backup_believes_its_ca() {
-    let (deployment, later) = (deployment("backup").await, NOW + 50);
+    let (deployment, later) = (deployment().await, NOW + 50);
     let (_, first) = deployment.joined().await;
     let members = Authority::create("presence.example".parse().unwrap(), NOW).unwrap();
     let mut serial = first.serial;
@@ -301,7 +295,7 @@ async fn a_store_from_a_backup_believes_its_ca() {
 
 #[tokio::test]
 async fn who_was_revoked_stays_out() {
-    let deployment = deployment("revoked").await;
+    let deployment = deployment().await;
     let (_, leaf) = deployment.joined().await;
     let name = deployment.controller.admit(&leaf, NOW).await.unwrap();
     deployment.set(&name, GatewayState::Revoked).await;
@@ -332,7 +326,7 @@ async fn who_was_revoked_stays_out() {
 
 #[tokio::test]
 async fn a_deleted_gateway_leaves_nothing_that_its_name_could_claim() {
-    let deployment = deployment("deleted").await;
+    let deployment = deployment().await;
     let (_, leaf) = deployment.joined().await;
     let key = Key::Gateway("edge-a-gw1".parse().unwrap());
     deployment.controller.delete(&[key], &author(), NOW).await.unwrap();
@@ -348,7 +342,7 @@ async fn a_deleted_gateway_leaves_nothing_that_its_name_could_claim() {
 
 #[tokio::test]
 async fn who_is_not_accepted_does_not_end_the_session_of_who_is() {
-    let deployment = deployment("pending").await;
+    let deployment = deployment().await;
     let (_, leaf) = deployment.joined().await;
     let identity = |name: &str, key: [u8; 32]| Identity {
         site: "edge-a".parse().unwrap(),

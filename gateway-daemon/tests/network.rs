@@ -2,7 +2,9 @@
 //! to do with.
 #![allow(clippy::unwrap_used, reason = "a test may fail where a value is not there")]
 
-use std::path::PathBuf;
+#[path = "common/scratch.rs"]
+mod scratch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use scratch::Scratch;
+
 const LIFE: Duration = Duration::from_secs(86_400);
 const PATIENCE: Duration = Duration::from_secs(30);
 const SITES: &str = "\
@@ -47,15 +51,6 @@ kind: Gateway
 metadata: {name: cloud-gw}
 spec: {site: cloud, publicKey: 3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=, endpoints: ['192.0.2.1:51820']}
 ";
-
-/// A directory of a test's own.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A controller with its door on loopback.
 struct Deployment {
@@ -84,12 +79,10 @@ fn author() -> Author {
     Author { manager, force: false }
 }
 
-async fn deployment(name: &str, lease: Option<Duration>) -> Deployment {
-    let directory =
-        std::env::temp_dir().join(format!("presence-network-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+async fn deployment(lease: Option<Duration>) -> Deployment {
+    let scratch = Scratch::new();
     let store =
-        SqliteStore::create(&directory.join("store"), SqliteSettings::default()).await.unwrap();
+        SqliteStore::create(&scratch.0.join("store"), SqliteSettings::default()).await.unwrap();
     let controller = Arc::new(Controller::open(Arc::new(store), 0, now()).await.unwrap());
     let authority = Authority::create("presence.example".parse().unwrap(), now()).unwrap();
     let own = {
@@ -119,8 +112,7 @@ async fn deployment(name: &str, lease: Option<Duration>) -> Deployment {
     serving.spawn(async move {
         panic!("the door closed: {}", door.serve().await);
     });
-    let deployment =
-        Deployment { controller, token, _serving: serving, scratch: Scratch(directory) };
+    let deployment = Deployment { controller, token, _serving: serving, scratch };
     deployment.apply(SITES).await;
     for (site, number) in [("edge-a", 1), ("edge-b", 2)] {
         let hash = Secret::new([number; 32]).hash();
@@ -256,7 +248,7 @@ fn refusal(error: &SessionError) -> Option<RefusalKind> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_joins_follows_renews_and_begins_with_what_it_kept() {
-    let deployment = deployment("follow", Some(Duration::from_secs(3600))).await;
+    let deployment = deployment(Some(Duration::from_secs(3600))).await;
     let strongbox = deployment.joined("edge").await;
     let mut gateway = Gateway::start(&strongbox);
     let first = gateway.apply().await;
@@ -294,7 +286,7 @@ async fn a_gateway_joins_follows_renews_and_begins_with_what_it_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_gateway_is_told_so_at_once_and_never_let_in_again() {
-    let deployment = deployment("revoke", None).await;
+    let deployment = deployment(None).await;
     let strongbox = deployment.joined("edge").await;
     let mut gateway = Gateway::start(&strongbox);
     gateway.apply().await;
@@ -306,7 +298,7 @@ async fn a_revoked_gateway_is_told_so_at_once_and_never_let_in_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hosts_with_one_disk_are_both_locked_out() {
-    let deployment = deployment("copy", None).await;
+    let deployment = deployment(None).await;
     let strongbox = deployment.joined("edge").await;
     // Before the first start, so that neither has renewed.
     let from = deployment.scratch.0.join("edge");
@@ -335,7 +327,7 @@ async fn two_hosts_with_one_disk_are_both_locked_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_claims_another_site_is_cut_off_and_noted() {
-    let deployment = deployment("claim", None).await;
+    let deployment = deployment(None).await;
     let strongbox = deployment.joined("edge").await;
     let other = deployment.strongbox("other");
     deployment.join(&deployment.token, 2).await.unwrap().save(&other).unwrap();
@@ -365,7 +357,7 @@ async fn a_gateway_that_claims_another_site_is_cut_off_and_noted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_for_another_deployment_reaches_nobody() {
-    let deployment = deployment("pin", None).await;
+    let deployment = deployment(None).await;
     let wrong = JoinToken {
         authority: Authority::create("presence.example".parse().unwrap(), now()).unwrap().pin(),
         ..deployment.token.clone()

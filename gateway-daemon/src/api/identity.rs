@@ -12,9 +12,10 @@ use gateway_control::resource::{GatewayState, Key, Kind};
 use super::answer::json;
 use super::connection::{Caller, Operator, Reader};
 use super::routes::{finished, outcome, user};
-use super::serve::{Server, now};
+use super::serve::Server;
 use super::wire::{DeploymentIdentity, ErrorWord, Outcome, Refusal};
 use super::{Refused, parse};
+use crate::clock::now;
 use crate::controller::Author;
 use crate::controller::members::MemberError;
 

@@ -20,12 +20,13 @@ use utoipa_axum::routes;
 use super::answer::{json, whole};
 use super::connection::{Caller, Operator, Reader};
 use super::parse::{Applying, Happened, Listing, Removal};
-use super::serve::{Server, now};
+use super::serve::Server;
 use super::wire::{
     ApplyQuery, Deletion, DeploymentStatus, ErrorWord, Event, EventQuery, Events, Fate,
     GatewayChange, ItemChange, Outcome, Page, Refusal, Selection, View,
 };
 use super::{Refused, backup, body, identity, parse, refusal, watch};
+use crate::clock::now;
 use crate::controller::{self, Author, ControllerError, Done};
 
 /// Octets of JSON after which a page ends though it may have more resources.

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use nix::unistd::Uid;
@@ -242,11 +242,6 @@ impl Server {
 pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
     // Without its sender the server is gone.
     let _ = closing.wait_for(|closing| *closing).await;
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn too_much(what: TooMuch) -> Refused {

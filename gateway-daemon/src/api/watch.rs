@@ -18,9 +18,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answer::{Held, to_json};
 use super::connection::Reader;
-use super::serve::{Counted, Server, closed, now};
+use super::serve::{Counted, Server, closed};
 use super::wire::{Reference, Selection, View, Watched};
 use super::{Refused, parse};
+use crate::clock::now;
 use crate::controller::Wanted;
 
 /// A watch computes for at most one part of its time in so many.

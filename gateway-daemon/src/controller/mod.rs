@@ -22,7 +22,7 @@ mod view;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use gateway_control::deployment::Diff;
 use gateway_control::deployment::share::Share;
@@ -32,6 +32,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
 use crate::api::wire::{DeploymentStatus, Event, View};
+use crate::clock::now;
 use crate::store::{Outcome, Prefix, Revision, Store};
 pub use error::{Conflict, ControllerError};
 use fleet::Fleet;
@@ -426,9 +427,4 @@ fn prepare(state: &State, asked: &Asked<'_>, author: &Author) -> Result<Prepared
         Asked::Apply(declared) => state.applied(declared, author),
         Asked::Delete(keys) => Ok(State::deleted(keys)),
     }
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

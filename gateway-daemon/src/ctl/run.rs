@@ -7,7 +7,6 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gateway_common::desired::Tables;
@@ -36,6 +35,7 @@ use super::seal;
 use super::status::{self, Attached, Daemon, Status};
 use super::trace::{Replays, Scene, Traced, resolve};
 use super::watch;
+use crate::clock;
 use crate::health::{self, Neighbours};
 use crate::host_link;
 use crate::instance::{Instance, RUN_DIRECTORY};
@@ -303,7 +303,7 @@ impl Place {
             };
             devices.push(FoundDevice { interface: name.to_string(), peers });
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = clock::now();
         Ok(Links::of(&devices, account.as_ref(), self.in_force.as_ref(), now))
     }
 
@@ -326,7 +326,7 @@ impl Place {
             model: self.in_force.as_ref(),
             unresolved: &neighbours.unresolved(&addresses, &account.unreachable()).await?,
             account: &account,
-            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            now: clock::now(),
         };
         Ok(Backends::of(tables, flows, &known))
     }

@@ -2,7 +2,7 @@
 //! by channels what another gateway is told over a socket.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::unistd::{Uid, User};
@@ -14,6 +14,7 @@ use super::network::Network;
 use super::source::{Source, Told, Wire};
 use super::{Loop, due, every};
 use crate::api::{self, Access, Listener};
+use crate::clock;
 use crate::config::{ConfigError, ControllerFile, StoreChoice};
 use crate::controller::Controller;
 use crate::instance::Instance;
@@ -33,7 +34,7 @@ pub(super) async fn serve(file: ControllerFile) -> Result<()> {
     let mut hangups = signal(SignalKind::hangup()).context("SIGHUP")?;
     let store = open_store(&file.store).await?;
     let description = store.description();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = clock::now();
     let controller = Arc::new(Controller::open(Arc::clone(&store), file.cooling, now).await?);
     let network = match &file.network {
         Some(settings) => {

@@ -8,10 +8,11 @@ use aws_lc_rs::rand;
 use gateway_control::identity::{Serial, Subject};
 use tokio::time::sleep;
 
+use crate::clock::now;
 use crate::config::{NetworkSettings, SealSettings};
 use crate::controller::Controller;
 use crate::controller::members::Members;
-use crate::enrolment::{self, now};
+use crate::enrolment;
 use crate::identity::{
     Authority, AuthorityError, Credential, LeafKey, ServerCredential, Trust, gateways_config,
 };

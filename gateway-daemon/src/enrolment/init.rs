@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use gateway_control::identity::TrustDomain;
 
-use super::{authority, now};
+use super::authority;
+use crate::clock::now;
 use crate::config::Role;
 use crate::driver::open_store;
 

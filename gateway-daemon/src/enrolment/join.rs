@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::now;
+use crate::clock::now;
 use crate::config::{self, Place, Role};
 use crate::identity::{Credential, Leaf, LeafKey, Membership, joining_config};
 use crate::link::PrivateKey;

@@ -14,10 +14,3 @@ mod join;
 pub use authority::{KeptAuthorityError, open as open_authority};
 pub use init::init;
 pub use join::{JoinArguments, join};
-
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use gateway_common::TransitAddress;
 use gateway_common::map::BackendKey;
@@ -31,6 +31,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::clock;
 use crate::jitter::jitter;
 pub use account::{Account, BackendAccount};
 pub use neighbours::Neighbours;
@@ -108,7 +109,7 @@ impl Health {
             });
         }
         let keys = self.watched.keys().map(|(key, _)| *key).collect();
-        if self.account.keep(&keys, seconds_now()) {
+        if self.account.keep(&keys, clock::now()) {
             self.store();
         }
         let services = model.local_services().iter();
@@ -147,7 +148,7 @@ impl Health {
                  remove it in the site file"
             );
         }
-        self.account.set(key, up, why, seconds_now());
+        self.account.set(key, up, why, clock::now());
         self.store();
         true
     }
@@ -177,7 +178,7 @@ impl Health {
         for backend in self.account.unreachable.keys().filter(|it| !found.contains(it)) {
             tracing::info!(%backend, "the back end is no longer unreachable");
         }
-        if self.account.set_unreachable(&found, seconds_now()) {
+        if self.account.set_unreachable(&found, clock::now()) {
             self.store();
         }
     }
@@ -252,8 +253,4 @@ async fn attend(
         next = next.max(Instant::now());
         sleep_until(next).await;
     }
-}
-
-fn seconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::account::{Account, DeviceAccount, MtuKnown, PeerAccount};
 use super::dial::{Dial, Move};
@@ -19,6 +19,7 @@ use super::settings::{LinkHost, LinkPeer, LinkSettings, PublicKey};
 use super::wanted::{Dialled, LinksWanted, WantedPeer};
 use super::wireguard::{self, Observed};
 use super::{Backend, LinkError, adoptable, apply, mtu};
+use crate::clock;
 use crate::netlink::{InterfaceName, Netlink};
 
 /// How often the daemon asks.
@@ -160,8 +161,7 @@ impl Links {
         assigned: &[Assigned<'_>],
         found: Found<'_>,
     ) -> BTreeSet<Slot> {
-        let now =
-            Now { instant: Instant::now(), system: SystemTime::now(), seconds: seconds_now() };
+        let now = Now { instant: Instant::now(), system: SystemTime::now(), seconds: clock::now() };
         self.leaving.take_in(&self.account, wanted, assigned, found, now);
         let taken = Slot::ALL.into_iter().filter(|slot| self.leaving.is_on(*slot)).collect();
         for (slot, site, end) in self.leaving.tend(assigned, found, now) {
@@ -191,7 +191,7 @@ impl Links {
         let observed = observed.and_then(|device| device.peers.get(&dialled.public_key));
         let present = observed.and_then(|peer| peer.endpoint);
         let watched = self.dials.entry((device.slot, dialled.public_key)).or_insert_with(|| {
-            Watched { dial: Dial::new(&dialled.endpoints, present), since: seconds_now() }
+            Watched { dial: Dial::new(&dialled.endpoints, present), since: clock::now() }
         });
         if let Some(observed) = observed {
             watched.dial.observe(observed, now);
@@ -485,8 +485,4 @@ fn addresses(seen: &[Seen<'_>]) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
     let all = several.flat_map(|it| it.dialled.endpoints.iter().map(|endpoint| endpoint.ip()));
     let watched = all.filter(|address| !used.contains(address)).collect();
     (used, watched)
-}
-
-fn seconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

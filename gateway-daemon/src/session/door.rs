@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout};
 use super::joining::{self, JoinError};
 use super::serve::{Credentials, attend};
 use super::{Carried, CarrierError, Driven, Ending, Listener, SessionError};
+use crate::clock::now;
 use crate::controller::Controller;
 use crate::controller::members::MemberError;
-use crate::enrolment::now;
 use crate::identity::{JOIN_PROTOCOL, Leaf, SESSION_PROTOCOL};
 
 /// How long somebody who joins has to say what he wants, and to hear the answer.

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep};
 
 use super::{CarrierError, Dialler};
-use crate::enrolment::now;
+use crate::clock::now;
 use crate::identity::{
     Credential, KeyError, Leaf, LeafError, LeafKey, Membership, MembershipError, SESSION_PROTOCOL,
     TlsError, client_config,

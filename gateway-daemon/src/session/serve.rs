@@ -18,9 +18,9 @@ use tokio::time::Instant;
 
 use super::{Driven, SessionError};
 use crate::api::Listener;
+use crate::clock::now;
 use crate::controller::members::{MemberError, Renewed};
 use crate::controller::{Connection, Controller, Identity, Report};
-use crate::enrolment::now;
 use crate::store::Revision;
 
 /// The shortest time between two certificates of one session.

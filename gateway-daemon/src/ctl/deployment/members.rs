@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use aws_lc_rs::rand;
@@ -21,6 +21,7 @@ use super::arguments::{ChangeArguments, CreateToken, DecideGateway};
 use super::usage::UsageError;
 use super::wait::{Awaited, wait};
 use crate::api::wire::{DeploymentIdentity, Fate, Outcome};
+use crate::clock::now;
 use crate::ctl::Output;
 use crate::ctl::print::{Answer, print, say};
 use crate::sandbox::refuse_dumps;
@@ -289,9 +290,4 @@ fn made_name(site: &str) -> Result<TokenName> {
 
 fn no_chance() -> anyhow::Error {
     anyhow!("the system gives no random numbers; look at its log")
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -37,8 +37,8 @@ pub use report::{Check, Finding, Report, Verdict};
 
 use super::arguments::{DoctorArguments, Form};
 use super::print::print;
+use crate::clock::now;
 use crate::config::Role;
-use crate::enrolment::now;
 use crate::exit;
 use crate::sandbox::refuse_dumps;
 use crate::seal::{PassphraseSource, Sealer};
