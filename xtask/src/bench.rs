@@ -26,7 +26,7 @@ enum Place {
 }
 
 /// Groups of rows that are measured together, in the order in which they are shown.
-const GROUPS: [(&str, Place, &[&str]); 11] = [
+const GROUPS: [(&str, Place, &[&str]); 12] = [
     ("stages", Place::Guest, &[]),
     ("established", Place::Host, &["D1"]),
     ("programs", Place::Host, &["D2"]),
@@ -37,6 +37,7 @@ const GROUPS: [(&str, Place, &[&str]); 11] = [
     ("memory", Place::Host, &["D10", "D10b", "D10c"]),
     ("policies", Place::Host, &["C4"]),
     ("compile", Place::Host, &["C6", "C6b", "C6c", "C6d", "C6e", "C6f"]),
+    ("control", Place::Host, &["C1", "C1b", "C2", "C2b", "C3", "C5"]),
     ("store", Place::Host, &["C7", "C7b", "C7c", "C7d", "C8", "C8b", "C8c", "C8d"]),
 ];
 

@@ -266,8 +266,10 @@ mod tests {
     #[test]
     fn every_default_is_the_readers() {
         let gateway = &EXAMPLE[EXAMPLE.find("[gateway]").unwrap()..];
-        for (mode, tables) in [("controller", CONTROLLER), ("gateway", GATEWAY)] {
-            let role = read(&format!("mode = \"{mode}\"\n{gateway}")).unwrap();
+        let network = "[controller]\nlisten = [\"0.0.0.0:443\"]\nadvertise = [\"c.example:443\"]\n";
+        for (mode, more, tables) in [("controller", network, CONTROLLER), ("gateway", "", GATEWAY)]
+        {
+            let role = read(&format!("mode = \"{mode}\"\n{more}{gateway}")).unwrap();
             let effective: toml::Table = role.effective().parse().unwrap();
             for table in tables {
                 for key in table.keys {

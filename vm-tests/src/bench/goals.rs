@@ -110,6 +110,18 @@ goals! {
         AtMost, Some(0.9), Some(0.5);
     MEMORY_MILLION = "D10c", "tables of flows with 1,000,000 in them", "MiB",
         "as many nf_conntrack objects", AtMost, None, None;
+    ACCEPTED_QUIC = "C1", "gateways that come in by QUIC, of a second of a processor", "session/s",
+        "rustls handshakes in memory", AtLeast, Some(0.5), Some(0.7);
+    ACCEPTED_TCP = "C1b", "the same by TLS over TCP", "session/s", "rustls handshakes in memory",
+        AtLeast, Some(0.65), Some(0.85);
+    IDLE_QUIC = "C2", "memory of an idle session at the controller, by QUIC", "octet",
+        "a bare rustls connection", AtMost, Some(3.0), Some(1.6);
+    IDLE_TCP = "C2b", "the same by TLS over TCP", "octet", "a bare rustls connection", AtMost,
+        Some(3.0), Some(1.6);
+    CHANGED = "C3", "one policy acknowledged as applied by all of 5,000 sessions", "ms",
+        "256 octets to as many TCP connections and an answer of each", AtMost, Some(2.0), Some(1.0);
+    REVOKED = "C5", "a gateway is revoked among 1,000, until its session is closed, p99", "ms",
+        "a second", AtMost, Some(1.0), Some(0.2);
     POLICIES = "C4", "a change of a policy, compiled, among 100,000 policies", "us", "among 1,000",
         AtMost, Some(1.3), Some(1.05);
     COMPILE = "C6", "65,535 sites, 10,000 services and 100,000 rules, computed as a whole", "s",

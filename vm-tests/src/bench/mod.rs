@@ -9,6 +9,7 @@ pub mod assembly;
 pub mod bare;
 pub mod budget;
 pub mod compile;
+pub mod control;
 pub mod declared;
 pub mod established;
 pub mod etcd;

@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use vm_tests::bench::budget::Budget;
-use vm_tests::bench::{Row, compile, established, memory, opened, path, programs, refused, store};
+use vm_tests::bench::{
+    Row, compile, control, established, memory, opened, path, programs, refused, store,
+};
 
 /// Measures some rows.
 #[derive(Parser)]
 struct Arguments {
     /// Groups of rows: programs, established, stages, scale, memory, path, opened, refused, policies,
-    /// compile, store.
+    /// compile, store, control.
     groups: Vec<String>,
 }
 
@@ -44,6 +46,8 @@ fn measure(group: &str) -> Result<Vec<Row>> {
         "policies" => compile::policies_row(),
         "compile" => compile::rows(),
         "store" => store::rows(),
+        "control" => control::rows(),
+        "gateways" => control::gateways(),
         "whole" | "tenth" => compile::process(group),
         other => anyhow::bail!("there is no group {other}"),
     }
