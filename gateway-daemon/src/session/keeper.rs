@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_control::deployment::share::WireError;
-use gateway_control::session::{Certificate, Holding, Lease, Renew};
+use gateway_control::session::{Certificate, Held, Holding, Lease, Renew};
 use prost::Message as _;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep};
@@ -34,8 +34,9 @@ pub struct Keeper {
     membership: Membership,
     dialler: Arc<Dialler>,
     lease: LeaseAccount,
-    /// What the disk has of it.
+    /// What the disk has of it, and of the share.
     noted: u64,
+    kept: Option<Held>,
     /// When a certificate was asked for last; `None` if none has been since the start.
     asked: Option<Instant>,
     /// Whether the first certificate since the start has come.
@@ -151,8 +152,8 @@ impl Keeper {
     ) -> Self {
         let lease =
             kept.map_or_else(|| LeaseAccount::new(Lease::Unlimited, now()), |kept| kept.lease);
-        let noted = lease.heard;
-        Self { strongbox, membership, dialler, lease, noted, asked: None, is_fresh: false }
+        let (noted, kept) = (lease.heard, kept.map(|kept| kept.holding.held()));
+        Self { strongbox, membership, dialler, lease, noted, kept, asked: None, is_fresh: false }
     }
 
     /// How long what the gateway has may be used.
@@ -238,6 +239,9 @@ impl Keeper {
 
     /// The kernel has this share. Also notes now and then that a controller was heard of.
     pub(super) fn keep(&mut self, holding: &Holding) -> Result<(), KeeperError> {
+        if self.kept == Some(holding.held()) && !self.is_unnoted() {
+            return Ok(());
+        }
         let lease = match self.lease.lease {
             Lease::Unlimited => None,
             Lease::For(lease) => Some(lease.as_secs()),
@@ -246,7 +250,7 @@ impl Keeper {
         let octets = holding.octets().to_vec();
         let kept = ShareMessage { revision: holding.revision(), octets, heard, lease };
         self.strongbox.write(&SHARE, &kept.encode_to_vec())?;
-        self.noted = heard;
+        (self.noted, self.kept) = (heard, Some(holding.held()));
         Ok(())
     }
 
@@ -262,6 +266,7 @@ impl Keeper {
 
     /// What the gateway had is no longer its own.
     pub fn forget_share(&mut self) -> Result<(), KeeperError> {
+        self.kept = None;
         Ok(self.strongbox.remove(&SHARE)?)
     }
 }
