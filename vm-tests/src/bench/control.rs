@@ -50,34 +50,73 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where the other process finds what it is.
 const PLACE: &str = "PRESENCE_BENCH_GATEWAYS";
 
-/// Measures C1 to C3 and C5.
+/// Measures C1 to C3 and C5, each part in a process of its own: memory that one has given back would serve the next.
 pub fn rows() -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for part in PARTS {
+        let output = Command::new(std::env::current_exe()?).arg(part).output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success(),
+            "{part}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for line in said.lines() {
+            match line.strip_prefix("row ") {
+                Some(row) => rows.push(serde_json::from_str(row).context("a row")?),
+                None => println!("{line}"),
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// The parts of [`rows`].
+pub const PARTS: [&str; 3] = ["sessions-quic", "sessions-tcp", "revoked"];
+
+/// Measures bare TLS and says what it found; for [`rows`].
+pub fn bare() -> Result<Vec<Row>> {
+    let Bare { memory, handshake } = Bare::measured()?;
+    println!("{memory} {handshake}");
+    Ok(Vec::new())
+}
+
+/// One of [`PARTS`].
+pub fn part(name: &str) -> Result<Vec<Row>> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let scratch = Scratch::new()?;
+    match name {
+        "sessions-quic" => sessions(&runtime, &scratch, CarrierKind::Quic),
+        "sessions-tcp" => sessions(&runtime, &scratch, CarrierKind::Tcp),
+        _ => Ok(vec![revoked(&runtime, &scratch)?]),
+    }
+}
+
+/// C1 and C2 by this carrier; by TCP also C3.
+fn sessions(runtime: &Runtime, scratch: &Scratch, kind: CarrierKind) -> Result<Vec<Row>> {
+    let (accepted, idle) = match kind {
+        CarrierKind::Quic => (goals::ACCEPTED_QUIC, goals::IDLE_QUIC),
+        CarrierKind::Tcp => (goals::ACCEPTED_TCP, goals::IDLE_TCP),
+    };
+    let stage = runtime.block_on(Stage::new(&scratch.0.join("stage"), SESSIONS))?;
+    let mut gateways = Gateways::start(&stage, kind)?;
+    gateways.come_in(FIRST)?;
+    let (memory, busy) = (resident()?, processor()?);
+    gateways.come_in(SESSIONS - FIRST)?;
+    let count = (SESSIONS - FIRST) as f64;
+    let (rate, memory) = (count / (processor()? - busy), (resident()? - memory) / count);
     let mut rows = Vec::new();
-    let bare = Bare::measured()?;
+    if kind == CarrierKind::Tcp {
+        rows.push(changed(runtime, &stage, &mut gateways)?);
+    }
+    let bare = Bare::elsewhere()?;
     println!(
         "# a bare rustls connection takes {:.0} octets, a handshake's server half {:.0} us",
         bare.memory,
         bare.handshake * 1e6
     );
-    for (kind, accepted, idle) in [
-        (CarrierKind::Quic, goals::ACCEPTED_QUIC, goals::IDLE_QUIC),
-        (CarrierKind::Tcp, goals::ACCEPTED_TCP, goals::IDLE_TCP),
-    ] {
-        let stage = runtime.block_on(Stage::new(&scratch.0.join(format!("{kind:?}")), SESSIONS))?;
-        let mut gateways = Gateways::start(&stage, kind)?;
-        gateways.come_in(FIRST)?;
-        let (memory, busy) = (resident()?, processor()?);
-        gateways.come_in(SESSIONS - FIRST)?;
-        let count = (SESSIONS - FIRST) as f64;
-        rows.push(accepted.measured(count / (processor()? - busy), 1.0 / bare.handshake));
-        rows.push(idle.measured((resident()? - memory) / count, bare.memory));
-        if kind == CarrierKind::Tcp {
-            rows.push(changed(&runtime, &stage, &mut gateways)?);
-        }
-    }
-    rows.push(revoked(&runtime, &scratch)?);
+    rows.push(accepted.measured(rate, 1.0 / bare.handshake));
+    rows.push(idle.measured(memory, bare.memory));
     Ok(rows)
 }
 
@@ -453,6 +492,15 @@ struct Bare {
 }
 
 impl Bare {
+    /// As a process of its own measures it.
+    fn elsewhere() -> Result<Self> {
+        let output = Command::new(std::env::current_exe()?).arg("bare").output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let (memory, handshake) =
+            said.trim().split_once(' ').with_context(|| said.clone().into_owned())?;
+        Ok(Self { memory: memory.parse()?, handshake: handshake.parse()? })
+    }
+
     fn measured() -> Result<Self> {
         const COUNT: usize = 2000;
         let authority = Authority::create("bench.example".parse()?, now())?;

@@ -25,10 +25,10 @@ pub mod stand;
 pub mod store;
 pub mod wires;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A measured figure with what it is compared to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The row's name.
     pub id: String,

@@ -48,6 +48,8 @@ fn measure(group: &str) -> Result<Vec<Row>> {
         "store" => store::rows(),
         "control" => control::rows(),
         "gateways" => control::gateways(),
+        "bare" => control::bare(),
+        part if control::PARTS.contains(&part) => control::part(part),
         "whole" | "tenth" => compile::process(group),
         other => anyhow::bail!("there is no group {other}"),
     }
